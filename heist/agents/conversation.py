@@ -1,0 +1,124 @@
+"""One session's state, folded from its events: whose turn it is, who hears what, which orders wait."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from heist import events as e
+from heist.agents.prompts import Cue
+from heist.errors import Conflict, NotFound
+from heist.seeds import stream
+from heist.world.scenario import Scenario
+
+Status = Literal["running", "paused", "stopped", "completed", "failed"]
+
+
+class Conversation:
+    """Changes by `apply` alone, so that a session that was cut off continues from its log as if nothing had been."""
+
+    def __init__(self, session: e.SessionStarted, scenario: Scenario) -> None:
+        self.session = session
+        self.scenario = scenario
+        self.status: Status = "running"
+        self.turns = 0
+        self.failed = 0
+        self.last_error = ""
+        self.rounds_started = 0
+        self.rounds_completed = 0
+        self.in_hand: e.MessageStarted | None = None
+        self.commands: list[e.CommandIssued] = []
+        self.last_command = 0
+        self._heard: list[e.MessageCompleted] = []
+        self._looked_up: dict[str, list[e.ToolCalled]] = {seat.name: [] for seat in session.seats}
+
+    def apply(self, event: e.Event) -> None:
+        match event:
+            case e.SessionPaused():
+                self.status = "paused"
+            case e.SessionResumed():
+                self.status = "running"
+            case e.SessionStopped():
+                self.status = "stopped"
+            case e.SessionCompleted():
+                self.status = "completed"
+            case e.SessionFailed():
+                self.status = "failed"
+            case e.RoundStarted():
+                self.rounds_started = event.round
+            case e.RoundCompleted():
+                self.rounds_completed = event.round
+            case e.MessageStarted():
+                self.in_hand = event
+            case e.MessageInterrupted():
+                self.in_hand = None
+            case e.MessageCompleted():
+                self._spent(event.turn)
+                self._heard = [*self._heard, event][-self.session.context :]
+            case e.MessageFailed():
+                self._spent(event.turn)
+                self.failed += 1
+                self.last_error = event.detail
+            case e.ToolCalled(success=True) if event.turn is not None:
+                self._looked_up[event.agent].append(event)
+            case e.CommandIssued():
+                self.last_command = event.command
+                self.commands.append(event)
+            case e.CommandDelivered():
+                self.commands = [waiting for waiting in self.commands if waiting.command != event.command]
+
+    def _spent(self, turn: int) -> None:
+        self.in_hand = None
+        self.turns = turn
+
+    @property
+    def over(self) -> bool:
+        return self.status in ("stopped", "completed", "failed")
+
+    @property
+    def total(self) -> int:
+        return self.session.rounds * len(self.session.seats)
+
+    def cue(self) -> Cue:
+        """What the next turn depends on; there is one while `turns` < `total`."""
+        turn = self.turns + 1
+        seat = self.seat_of(turn)
+        return Cue(
+            session=self.session,
+            scenario=self.scenario,
+            turn=turn,
+            round=self.round_of(turn),
+            seat=seat,
+            heard=tuple(self._heard),
+            looked_up=tuple(self._looked_up[seat.name]),
+            commands=tuple(command for command in self.commands if command.agent == seat.name),
+        )
+
+    def round_of(self, turn: int) -> int:
+        return (turn - 1) // len(self.session.seats) + 1
+
+    def seat_of(self, turn: int) -> e.Seat:
+        return self.order(self.round_of(turn))[(turn - 1) % len(self.session.seats)]
+
+    def order(self, round_: int) -> Sequence[e.Seat]:
+        """Who speaks in a round (from 1), in order. At random nobody speaks twice in a round, and nobody who closed a
+        round opens the next."""
+        seats = list(self.session.seats)
+        if self.session.turn_order == "random":
+            closed_by = None
+            for number in range(1, round_ + 1):
+                stream(self.session.seed, "order", number).shuffle(seats)
+                if seats[0] == closed_by:
+                    seats.append(seats.pop(0))
+                closed_by = seats[-1]
+        return seats
+
+    def check_command(self, agent: str, first: int) -> None:
+        """Raises when a command to `agent` could not reach it in turn `first` or later."""
+        if self.over:
+            raise Conflict(
+                f"the session {self.session.session_id} is over ({self.status}); nobody can be ordered any more"
+            )
+        names = [seat.name for seat in self.session.seats]
+        if agent not in names:
+            raise NotFound(f"there is no agent {agent[:64]!r} in this session; there are: {', '.join(names)}")
+        if agent not in {self.seat_of(turn).name for turn in range(first, self.total + 1)}:
+            raise Conflict(f"{agent} has no turn left in this session")

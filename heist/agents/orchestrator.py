@@ -1,0 +1,156 @@
+"""One session as a task: takes turn after turn, and holds, steps or ends when it is told to."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+
+from heist import events as e
+from heist.agents.agent import Agent
+from heist.agents.conversation import Conversation
+from heist.agents.turn import take
+from heist.bus import Bus
+from heist.clock import Clock
+from heist.errors import Conflict
+from heist.llm.model import Model
+
+
+class Orchestrator:
+    """Everything that happens is published and then folded into the conversation, in this order, so that a session
+    never knows more than its log. Pause holds between turns; stop lets the turn in hand finish; `stop(now=True)` cuts
+    it off."""
+
+    def __init__(
+        self, conversation: Conversation, agents: Mapping[str, Agent], model: Model, bus: Bus, clock: Clock
+    ) -> None:
+        self.conversation = conversation
+        self._agents = agents
+        self._model = model
+        self._bus = bus
+        self._clock = clock
+        self.session_id = conversation.session.session_id
+        self._wake = asyncio.Event()
+        self._control = asyncio.Lock()
+        self._steps = 0
+        self._cued = conversation.turns
+        self._stopped_by: str | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> "asyncio.Task[None]":
+        self._task = asyncio.create_task(self._run(), name=self.session_id)
+        return self._task
+
+    def dismiss(self) -> None:
+        """The session is over or goes elsewhere: no token of its agents is good any more."""
+        for agent in self._agents.values():
+            agent.leave()
+
+    async def _run(self) -> None:
+        await self._close_round()
+        while self.conversation.turns < self.conversation.total and await self._allowed():
+            await self._turn()
+            await self._close_round()
+        await self._publish(self._ending())
+
+    async def _allowed(self) -> bool:
+        """Waits while the session is paused; False once it is to stop. A step lets one turn through."""
+        while self._stopped_by is None:
+            if self.conversation.status == "running":
+                return True
+            if self._steps:
+                self._steps -= 1
+                return True
+            self._wake.clear()
+            await self._wake.wait()
+        return False
+
+    async def _turn(self) -> None:
+        round_ = self.conversation.round_of(self.conversation.turns + 1)
+        if self.conversation.rounds_started < round_:
+            await self._publish(e.RoundStarted(session_id=self.session_id, round=round_))
+        cue = self.conversation.cue()
+        self._cued = cue.turn
+        async with aclosing(take(cue, self._agents[cue.seat.name], self._model, self._clock)) as events:
+            async for event in events:
+                await self._publish(event)
+
+    async def _close_round(self) -> None:
+        done = self.conversation.turns // len(self.conversation.session.seats)
+        if self.conversation.rounds_completed < done:
+            await self._publish(e.RoundCompleted(session_id=self.session_id, round=done))
+
+    def _ending(self) -> e.Event:
+        state = self.conversation
+        if self._stopped_by is not None and state.turns < state.total:
+            return e.SessionStopped(session_id=self.session_id, by=self._stopped_by, turns=state.turns)
+        if state.failed == state.total:
+            return e.SessionFailed(session_id=self.session_id, turns=state.turns, error=state.last_error)
+        return e.SessionCompleted(session_id=self.session_id, turns=state.turns, failed=state.failed)
+
+    async def _publish(self, event: e.Event) -> None:
+        await self._bus.publish(event, self.conversation.apply)
+
+    async def pause(self, by: str, reason: str = "") -> None:
+        async with self._control:
+            self._must_be("running", "pause")
+            await self._publish(e.SessionPaused(session_id=self.session_id, by=by, reason=reason))
+
+    async def resume(self, by: str) -> None:
+        async with self._control:
+            self._must_be("paused", "resume")
+            await self._publish(e.SessionResumed(session_id=self.session_id, by=by))
+            self._wake.set()
+
+    async def step(self, by: str) -> None:
+        """Lets one turn of a paused session through."""
+        async with self._control:
+            self._must_be("paused", "step")
+            if self._steps or self._cued > self.conversation.turns:
+                raise Conflict("a turn is being taken; step again when it is over")
+            await self._publish(e.SessionStepped(session_id=self.session_id, by=by))
+            self._steps += 1
+            self._wake.set()
+
+    async def stop(self, by: str, now: bool = False) -> None:
+        """Ends the session after the turn in hand; with `now` it cuts that turn off and returns when all is over."""
+        async with self._control:
+            self._must_go_on()
+            if self._stopped_by is not None and not now:
+                raise Conflict(f"the session {self.session_id} is stopping; stop it now to cut its turn off")
+            self._stopped_by = by
+            self._wake.set()
+            if now:
+                await self._cut(f"stopped by {by}")
+                if not self.conversation.over:
+                    await self._publish(self._ending())
+
+    async def suspend(self, reason: str) -> None:
+        """Cuts the turn in hand off and leaves the session paused, to be continued by another process."""
+        async with self._control:
+            await self._cut(reason)
+            if self.conversation.status == "running":
+                await self._publish(e.SessionPaused(session_id=self.session_id, by="server", reason=reason))
+
+    async def command(self, agent: str, text: str, by: str) -> int:
+        """Queues an order for the agent's next turn; answers its number."""
+        self.conversation.check_command(agent, max(self.conversation.turns, self._cued) + 1)
+        self.conversation.last_command += 1
+        number = self.conversation.last_command
+        await self._publish(e.CommandIssued(session_id=self.session_id, command=number, agent=agent, text=text, by=by))
+        return number
+
+    async def _cut(self, reason: str) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if turn := self.conversation.in_hand:
+            who = turn.model_dump(include={"session_id", "turn", "round", "agent", "role"})
+            await self._publish(e.MessageInterrupted(**who, reason=reason))
+
+    def _must_be(self, status: str, verb: str) -> None:
+        self._must_go_on()
+        if self.conversation.status != status:
+            raise Conflict(f"the session {self.session_id} is {self.conversation.status}; there is nothing to {verb}")
+
+    def _must_go_on(self) -> None:
+        if self.conversation.over:
+            raise Conflict(f"the session {self.session_id} is over ({self.conversation.status})")

@@ -1,0 +1,255 @@
+"""The sessions that run now: started, steered, and brought back after the process was gone."""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from heist import events as e
+from heist.agents import crew as crews
+from heist.agents.agent import Agent
+from heist.agents.conversation import Conversation
+from heist.agents.orchestrator import Orchestrator
+from heist.bus import Bus
+from heist.clock import Clock
+from heist.errors import Conflict, HeistError, Invalid, NotFound, StoreError
+from heist.llm.model import Model
+from heist.llm.pace import Paced
+from heist.llm.source import Source
+from heist.services.auth import Auth, Clients, Principal, Scope
+from heist.services.oauth import AuthorizationServer
+from heist.services.tools.registry import Registry
+from heist.store.queries import Queries, SessionRow
+from heist.world import scenario as scenarios
+from heist.world.documents import Bank
+from heist.world.scenario import Scenario
+
+LONGEST_COMMAND = 2000
+log = logging.getLogger(__name__)
+
+
+class Order(BaseModel):
+    """What somebody wants started. What is left out comes from the crew's file; `seed` from chance."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    crew: str = Field("crew", max_length=100, description="a crew file of the config folder, without .yaml")
+    rounds: int | None = Field(None, ge=1, le=1000)
+    turn_order: str | None = Field(None, pattern="^(round_robin|random)$")
+    seed: int | None = Field(None, ge=0, lt=2**31)
+    words_per_second: float = Field(0, ge=0, le=1000, description="the pace of speech; 0 is as fast as the model")
+    paused: bool = Field(False, description="begin paused, before the first turn")
+
+
+class House(NamedTuple):
+    """The rooms below that a session needs."""
+
+    config: Path
+    source: Source
+    bus: Bus
+    clock: Clock
+    clients: Clients
+    server: AuthorizationServer
+    auth: Auth
+    registry: Registry
+    queries: Queries
+
+
+class Sessions:
+    """Each method takes the principal first and asks it for `session:control`; a session that is not running here
+    answers with `NotFound` or `Conflict`, in a sentence that says why."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._running: dict[str, Orchestrator] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._lost: dict[str, str] = {}
+
+    async def start(self, principal: Principal, order: Order) -> str:
+        """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
+        principal.require(Scope.SESSION_CONTROL)
+        house = self._house
+        crew = await asyncio.to_thread(crews.read, house.config, order.crew)
+        scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
+        model = await house.source.model()
+        started = self._started(order, crew, scenario, model, principal.name)
+        orchestrator = self._seat(Conversation(started, scenario), model)
+        try:
+            await house.bus.publish(started)
+            if order.paused:
+                await orchestrator.pause(principal.name)
+        except StoreError:
+            self._clear(orchestrator)
+            raise
+        self._drive(orchestrator)
+        return started.session_id
+
+    def _started(self, order: Order, crew: crews.Crew, scenario: Scenario, model: Model, by: str) -> e.SessionStarted:
+        moment = self._house.clock.now().strftime("%Y%m%d_%H%M%S")
+        return e.SessionStarted(
+            session_id=f"heist_{moment}_{secrets.token_hex(4)}",
+            crew=order.crew,
+            scenario=crew.scenario,
+            title=scenario.title,
+            goal=scenario.goal,
+            seats=tuple(member.seat for member in crew.agents),
+            turn_order=order.turn_order or crew.order,
+            rounds=order.rounds or crew.rounds,
+            context=crew.context,
+            tool_calls=crew.tool_calls,
+            temperature=crew.model.temperature,
+            max_tokens=crew.model.max_tokens,
+            seed=secrets.randbelow(2**31) if order.seed is None else order.seed,
+            model=model.name,
+            server=model.server,
+            simulated=model.simulated,
+            words_per_second=order.words_per_second,
+            by=by,
+            process=os.getpid(),
+        )
+
+    def _seat(self, conversation: Conversation, model: Model) -> Orchestrator:
+        """The agents with their clients, the bank, and the orchestrator over them."""
+        house, started = self._house, conversation.session
+        house.registry.furnish(started.session_id, Bank(conversation.scenario))
+        agents = {
+            seat.name: Agent(seat, started.session_id, house.clients, house.server, house.auth, house.registry)
+            for seat in started.seats
+        }
+        paced = Paced(model, started.words_per_second) if started.words_per_second else model
+        return Orchestrator(conversation, agents, paced, house.bus, house.clock)
+
+    def _drive(self, orchestrator: Orchestrator) -> None:
+        session_id = orchestrator.session_id
+        self._running[session_id] = orchestrator
+        task = orchestrator.start()
+        self._tasks[session_id] = task
+        task.add_done_callback(lambda task: self._ended(session_id, task))
+
+    def _ended(self, session_id: str, task: "asyncio.Task[None]") -> None:
+        orchestrator = self._running.pop(session_id)
+        del self._tasks[session_id]
+        self._clear(orchestrator)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("session %s broke off", session_id, exc_info=error)
+            closing = asyncio.ensure_future(self._record_failure(orchestrator, error))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _clear(self, orchestrator: Orchestrator) -> None:
+        orchestrator.dismiss()
+        self._house.registry.clear(orchestrator.session_id)
+
+    async def _record_failure(self, orchestrator: Orchestrator, error: BaseException) -> None:
+        turns = orchestrator.conversation.turns
+        failed = e.SessionFailed(
+            session_id=orchestrator.session_id, turns=turns, error=f"{type(error).__name__}: {error}"
+        )
+        try:
+            await self._house.bus.publish(failed)
+        except HeistError as also:
+            log.error("its end could not be recorded: %s", also)
+
+    async def pause(self, principal: Principal, session_id: str) -> None:
+        """No new turn begins; the one in hand goes on to its end."""
+        await self._running_here(principal, session_id).pause(principal.name)
+
+    async def resume(self, principal: Principal, session_id: str) -> None:
+        await self._running_here(principal, session_id).resume(principal.name)
+
+    async def step(self, principal: Principal, session_id: str) -> None:
+        """One turn of a paused session."""
+        await self._running_here(principal, session_id).step(principal.name)
+
+    async def stop(self, principal: Principal, session_id: str, now: bool = False) -> None:
+        """Ends after the turn in hand; with `now` the turn is cut off and the session is over on return."""
+        await self._running_here(principal, session_id).stop(principal.name, now)
+
+    async def command(self, principal: Principal, session_id: str, agent: str, text: str) -> int:
+        """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
+        orchestrator = self._running_here(principal, session_id)
+        text = text.strip()
+        if not 0 < len(text) <= LONGEST_COMMAND:
+            raise Invalid(f"a command has 1 to {LONGEST_COMMAND} characters, this one has {len(text)}")
+        return await orchestrator.command(agent, text, principal.name)
+
+    async def finished(self, session_id: str) -> None:
+        """Returns when the session no longer runs here."""
+        if task := self._tasks.get(session_id):
+            await asyncio.wait([task])
+
+    async def newest(self, principal: Principal, limit: int, before: str | None) -> list[SessionRow]:
+        """The sessions on record, newest first, wherever they run."""
+        principal.require(Scope.SESSION_READ)
+        return await asyncio.to_thread(self._house.queries.newest_sessions, limit, before)
+
+    async def one(self, principal: Principal, session_id: str) -> SessionRow:
+        principal.require(Scope.SESSION_READ)
+        row = await asyncio.to_thread(self._house.queries.session, session_id)
+        if row is None:
+            raise NotFound(f"there is no session {session_id[:64]!r}")
+        return row
+
+    def _running_here(self, principal: Principal, session_id: str) -> Orchestrator:
+        principal.require(Scope.SESSION_CONTROL)
+        if orchestrator := self._running.get(session_id):
+            return orchestrator
+        row = self._house.queries.session(session_id)
+        if row is None:
+            raise NotFound(f"there is no session {session_id[:64]!r}")
+        if reason := self._lost.get(session_id):
+            raise Conflict(f"the session {session_id} was interrupted and cannot go on here: {reason}")
+        if row.status in ("running", "paused"):
+            raise Conflict(f"the session {session_id} runs in another process ({row.process}); steer it there")
+        raise Conflict(f"the session {session_id} is over ({row.status})")
+
+    async def recover(self) -> Sequence[str]:
+        """Brings back, paused, every session whose process is gone; answers their ids. What the log says of a turn in
+        the middle is closed as interrupted, and the turn will be taken again."""
+        lost = [row for row in await asyncio.to_thread(self._house.queries.unfinished) if _abandoned(row)]
+        for row in lost:
+            try:
+                await self._bring_back(row)
+            except HeistError as error:
+                self._lost[row.session_id] = str(error)
+                log.warning("session %s cannot be brought back: %s", row.session_id, error)
+        return [row.session_id for row in lost if row.session_id in self._running]
+
+    async def _bring_back(self, row: SessionRow) -> None:
+        house = self._house
+        log_rows = await asyncio.to_thread(house.queries.log, 0, row.session_id, 10_000_000)
+        first, *rest = [e.parse(entry.body) for entry in log_rows]
+        assert isinstance(first, e.SessionStarted)
+        scenario = await asyncio.to_thread(scenarios.read, house.config, first.scenario)
+        conversation = Conversation(first, scenario)
+        for event in rest:
+            conversation.apply(event)
+        model = await house.source.model()
+        if (model.name, model.simulated) != (first.model, first.simulated):
+            raise Conflict(f"it began with the model {first.model!r}, and now there is {model.name!r}")
+        orchestrator = self._seat(conversation, model)
+        await orchestrator.suspend("the server was gone and is back")
+        self._drive(orchestrator)
+
+    async def close(self) -> None:
+        """Leaves every session paused in the log, for the next process to bring back."""
+        await asyncio.gather(*(running.suspend("the server was shut down") for running in list(self._running.values())))
+        await asyncio.gather(*self._closing)
+
+
+def _abandoned(row: SessionRow) -> bool:
+    """Whether the process that drove a session is gone. A process of our own number is an earlier life of ours."""
+    if row.process == os.getpid():
+        return True
+    try:
+        os.kill(row.process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,69 @@
+"""The one ASGI app: mounts the services as sub-routers and opens the house around them."""
+
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from heist import __version__, settings
+from heist.errors import ConfigError
+from heist.runtime import Runtime
+from heist.services import oauth
+from heist.services.tools import router as tools
+from heist.settings import Settings
+from heist.web import control, pages, refusals
+from heist.web.guard import LOOPBACK, Gate, Guard
+from heist.web.live import Live
+
+Announce = Callable[[Runtime, Gate], Awaitable[None]]
+
+
+def create_app(given: Settings | None = None, announce: Announce | None = None) -> FastAPI:
+    """The app over a house of its own; raises `ConfigError`. The house opens with the app's lifespan, and `announce`
+    tells whoever started it how to come in."""
+    chosen = given or settings.read()
+    _check_address(chosen)
+    runtime = Runtime(chosen)
+    live = Live(runtime.queries, runtime.clock, chosen.streams)
+    gate = Gate(runtime.keys, runtime.auth, runtime.clock)
+    runtime.bus.watch(live.hear)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        async with runtime.opened():
+            await (announce or _announce)(runtime, gate)
+            yield
+
+    app = FastAPI(title="heist", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    refusals.install(app)
+    app.include_router(oauth.router(runtime.server))
+    app.include_router(tools.router(runtime.registry, runtime.auth, runtime.clients, runtime.bus))
+    app.include_router(control.router(runtime.sessions, live, runtime.queries, runtime.source, chosen, gate))
+    app.include_router(pages.router(gate))
+    app.mount("/static", pages.Files(directory=pages.STATIC), name="static")
+    hosts = tuple(host.strip() for host in chosen.hosts.split(",") if host.strip())
+    app.add_middleware(Guard, hosts=(*hosts, chosen.host))
+    return app
+
+
+def _check_address(chosen: Settings) -> None:
+    if chosen.host in LOOPBACK:
+        return
+    if not chosen.allow_remote or chosen.secret is None:
+        raise ConfigError(
+            f"HEIST_HOST: {chosen.host!r} can be reached from other machines; that needs HEIST_ALLOW_REMOTE=true and a "
+            "HEIST_SECRET"
+        )
+
+
+async def _announce(_: Runtime, gate: Gate) -> None:
+    """For servers that were started by hand, the port of which only they know."""
+    sys.stderr.write(f"heist: log in with /login?token={gate.token} on the address that this server prints\n")
+
+
+def __getattr__(name: str) -> FastAPI:
+    """`app` is built when a server asks for it, so that importing this module builds nothing."""
+    if name == "app":
+        return create_app()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,210 @@
+"""The command line: serve the pages, run one session in the terminal, look at what is there."""
+
+import asyncio
+import errno
+import socket
+import sys
+from collections.abc import Callable
+from typing import Annotated, NoReturn
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from heist import __version__, settings
+from heist import events as e
+from heist.agents.sessions import Order
+from heist.app import create_app
+from heist.errors import ConfigError, HeistError
+from heist.events import Recorded
+from heist.runtime import Finding, Runtime
+from heist.services.auth import USER_SCOPES, Principal
+from heist.web.guard import Gate
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+_COLOURS = ("dark_orange", "sky_blue2", "green3", "cornflower_blue", "salmon1", "orchid")
+
+
+def main() -> None:
+    """The entry point: an error that has a sentence ends with that sentence and status 1."""
+    try:
+        cli()
+    except HeistError as error:
+        _give_up(error)
+
+
+def _give_up(error: HeistError) -> NoReturn:
+    err.print(f"heist: {escape(str(error))}", soft_wrap=True)
+    sys.exit(1)
+
+
+@cli.callback()
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """A crew of language-model agents plans a bank heist. You watch, and steer."""
+    if version:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@cli.command()
+def serve() -> None:
+    """Serve the pages; where and how is said by the HEIST_* variables."""
+    chosen = settings.read()
+    listening = _listen(chosen.host, chosen.port)
+    port = listening.getsockname()[1]
+
+    async def announce(runtime: Runtime, gate: Gate) -> None:
+        _show(await runtime.examine())
+        name = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+        out.print(f"\nLog in: [bold]http://{name}:{port}/login?token={gate.token}[/]\n", soft_wrap=True)
+
+    app = create_app(chosen.model_copy(update={"port": port}), announce)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    try:
+        server.run(sockets=[listening])
+    except KeyboardInterrupt:
+        out.print("heist: stopped")
+    if not server.started:
+        sys.exit(1)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        raise ConfigError(f"cannot listen on {host}:{port}: {why}; HEIST_HOST and HEIST_PORT choose another") from None
+
+
+@cli.command()
+def run(
+    crew: Annotated[str, typer.Option(help="A crew file of the config folder.")] = "crew",
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds; the crew's own when left out.")] = None,
+    order: Annotated[str | None, typer.Option(help="round_robin or random.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
+    pace: Annotated[float, typer.Option(min=0, help="Words per second; 0 is as fast as the model.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the events, one JSON object a line.")] = False,
+) -> None:
+    """Run one session in the terminal."""
+    try:
+        wanted = Order(crew=crew, rounds=rounds, turn_order=order, seed=seed, words_per_second=pace)
+    except ValueError:
+        raise ConfigError(f"--order: expected round_robin or random, found {order!r}") from None
+    watcher = _print_json if json else Transcript().hear
+    sys.exit(asyncio.run(_run(wanted, watcher)))
+
+
+async def _run(order: Order, watcher: Callable[[Recorded], None]) -> int:
+    """0 when the session completed. Ctrl-C stops it, and the audit says so."""
+    runtime = Runtime(settings.read())
+    runtime.bus.watch(watcher)
+    user = Principal("terminal", USER_SCOPES)
+    async with runtime.opened(recover=False):
+        session_id = await runtime.sessions.start(user, order)
+        try:
+            await runtime.sessions.finished(session_id)
+        except asyncio.CancelledError:
+            await runtime.sessions.stop(user, session_id, now=True)
+            return 130
+        row = runtime.queries.session(session_id)
+    return 0 if row is not None and row.status == "completed" else 1
+
+
+def _print_json(recorded: Recorded) -> None:
+    print(recorded.json, flush=True)
+
+
+class Transcript:
+    """A session as a reader likes it: rounds as rules, each agent in its colour, tools and errors between."""
+
+    def __init__(self) -> None:
+        self._colours: dict[str, str] = {}
+        self._total = 0
+        self._tools = 0
+        self._refused = 0
+        self._streamed = 0
+
+    def hear(self, recorded: Recorded) -> None:
+        match recorded.event:
+            case e.SessionStarted() as event:
+                self._begin(event)
+            case e.RoundStarted(round=number):
+                out.rule(f"round {number}", style="dim")
+            case e.MessageStarted() as event:
+                share = f"[dim]{event.turn}/{self._total}[/]"
+                out.print(f"\n[bold {self._colours[event.agent]}]{event.agent}[/] [dim]({event.role})[/] {share}")
+                self._streamed = 0
+            case e.MessageDelta() as event:
+                out.print(escape(event.text), end="", soft_wrap=True)
+                self._streamed += len(event.text)
+            case e.ToolCalled() as event:
+                self._tool(event)
+            case e.CommandDelivered() as event:
+                out.print(f"\n[dim]command {event.command} delivered[/]", end="")
+            case e.MessageCompleted() as event:
+                tokens = f"{'about ' if event.estimated else ''}{event.completion_tokens} tokens"
+                out.print(f"\n[dim]{tokens}, {event.milliseconds:.0f} ms[/]")
+            case e.MessageFailed() as event:
+                out.print(f"[red]✕ no message: {escape(event.detail)}[/]", soft_wrap=True)
+            case e.MessageInterrupted() as event:
+                out.print(f"\n[red]✕ cut off: {escape(event.reason)}[/]", soft_wrap=True)
+            case e.SessionCompleted() | e.SessionStopped() | e.SessionFailed() as event:
+                self._end(event)
+
+    def _begin(self, event: e.SessionStarted) -> None:
+        self._total = event.rounds * len(event.seats)
+        self._colours = {seat.name: _COLOURS[i % len(_COLOURS)] for i, seat in enumerate(event.seats)}
+        spoken = (
+            "[yellow]simulated crew, no language model[/]"
+            if event.simulated
+            else f"{escape(event.model)} by {event.server}"
+        )
+        out.print(f"[bold]{escape(event.title)}[/]  {event.session_id}  seed {event.seed}\n{spoken}", soft_wrap=True)
+
+    def _tool(self, event: e.ToolCalled) -> None:
+        self._tools += 1
+        self._refused += not event.success
+        mark = "[green]✓[/]" if event.success else f"[red]✕ {event.fault}[/]"
+        values = event.arguments.values() if isinstance(event.arguments, dict) else [event.arguments]
+        first = event.result.splitlines()[0] if event.result else ""
+        called = escape(f"{event.tool}({', '.join(map(str, values))})")
+        out.print(f"{mark} [dim]{called} → {escape(first[:100])}[/]", soft_wrap=True)
+
+    def _end(self, event: e.SessionCompleted | e.SessionStopped | e.SessionFailed) -> None:
+        out.rule(event.kind.removeprefix("session."), style="dim")
+        out.print(
+            f"{event.turns} of {self._total} turns, {self._tools} tool calls, {self._refused} of them refused or failed"
+        )
+        if isinstance(event, e.SessionFailed):
+            err.print(f"heist: nobody could say a word: {escape(event.error)}", soft_wrap=True)
+
+
+@cli.command()
+def doctor() -> None:
+    """Look at every part: what was found, what is missing, what to do. Ends with status 1 when something is."""
+    findings = asyncio.run(_examine())
+    _show(findings)
+    sys.exit(0 if all(finding.well for finding in findings) else 1)
+
+
+async def _examine() -> list[Finding]:
+    runtime = Runtime(settings.read())
+    try:
+        return await runtime.examine()
+    finally:
+        await runtime.source.close()
+        runtime.engine.dispose()
+
+
+def _show(findings: list[Finding]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.well else "[red]✕[/]"
+        advice = f"\n[bold]→ {escape(finding.advice)}[/]" if finding.advice else ""
+        table.add_row(mark, finding.part, f"{escape(finding.found)}{advice}")
+    out.print(table)

@@ -1,0 +1,80 @@
+"""A YAML file read into a frozen, typed model; a wrong one is refused in one sentence."""
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from heist.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of a configuration file: frozen, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader that refuses a key given twice, which YAML itself forbids and the loader lets pass."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path, section: type[S]) -> S:
+    """Reads `path`; raises `ConfigError` that names the file, the line or the key, and what was expected."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: the file cannot be read: {error}") from None
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}, line 1: expected a mapping of keys, found {type(content).__name__}")
+    try:
+        return section.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = first["loc"]
+        raise ConfigError(f"{path}, line {_line(root, place)}: {sentence(place, first['msg'])}") from None
+
+
+def sentence(place: Sequence[str | int], message: str) -> str:
+    """`agents.2.scopes: input should be …`: where, and what was expected, from one pydantic error."""
+    where = ".".join(str(step) for step in place)
+    expected = message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "there is no such key")
+    return f"{where}: {expected[:1].lower()}{expected[1:]}" if where else expected
+
+
+def _line(root: yaml.Node | None, place: Sequence[str | int]) -> int:
+    """The line on which the deepest step of `place` that exists begins, counted from 1."""
+    node, line = root, 1
+    for step in place:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+            if found is None:
+                return line
+            key, node = found
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,128 @@
+"""What can go wrong, as one tree.
+
+    HeistError                500
+    ├── ConfigError           422  a file or a setting is not what it must be
+    ├── NotFound              404  what was named does not exist
+    ├── Conflict              409  it exists, and is not in a state for this
+    ├── Invalid               422  an order that makes no sense
+    ├── TooMany               429  try again later: `retry_after` seconds
+    ├── Unavailable           503  the house is full, or a part of it is closed
+    ├── GrantError            400  the token endpoint refuses (RFC 6749, section 5.2)
+    ├── InvalidToken          401  no token, or one that is not good (RFC 6750, section 3.1)
+    ├── InsufficientScope     403  a good token that does not open this
+    ├── ToolError             422  the caller's arguments are at fault
+    │   └── ToolFailure       503  the tool itself is at fault
+    ├── ModelError            502  the model server refused, or said something unusable
+    │   ├── ModelUnreachable  503  nobody answers at its address
+    │   └── ModelTimeout      504  it took too long
+    └── StoreError            503  the audit could not be written
+
+Each message is one sentence that a user can act on. What the model can mend goes back to the model; the rest goes up
+to an edge (an HTTP route, the command line, the end of a turn), where `HeistError` is caught and nothing wider.
+"""
+
+from typing import ClassVar
+
+
+class HeistError(Exception):
+    """The root: `status` is the HTTP status at the edge, `code` the machine's word for it."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+
+class ConfigError(HeistError):
+    status = 422
+    code = "invalid_config"
+
+
+class NotFound(HeistError):
+    status = 404
+    code = "not_found"
+
+
+class Conflict(HeistError):
+    status = 409
+    code = "conflict"
+
+
+class Invalid(HeistError):
+    status = 422
+    code = "invalid"
+
+
+class TooMany(HeistError):
+    status = 429
+    code = "too_many"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(HeistError):
+    status = 503
+    code = "unavailable"
+    retry_after = 5
+
+
+class GrantError(HeistError):
+    """`error` is one of the codes of RFC 6749, section 5.2; `invalid_client` answers 401."""
+
+    status = 400
+
+    def __init__(self, error: str, description: str) -> None:
+        super().__init__(description)
+        self.error = error
+
+
+class InvalidToken(HeistError):
+    """`subject` names the client when the token is truly ours and only expired or withdrawn; then the audit can say
+    whose it was. `missing` says that no token was sent at all."""
+
+    status = 401
+    code = "invalid_token"
+
+    def __init__(self, message: str, subject: str | None = None, missing: bool = False) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.missing = missing
+
+
+class InsufficientScope(HeistError):
+    status = 403
+    code = "insufficient_scope"
+
+    def __init__(self, message: str, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class ToolError(HeistError):
+    status = 422
+    code = "invalid_arguments"
+
+
+class ToolFailure(ToolError):
+    status = 503
+    code = "tool_failed"
+
+
+class ModelError(HeistError):
+    status = 502
+    code = "model_error"
+
+
+class ModelUnreachable(ModelError):
+    status = 503
+    code = "model_unreachable"
+
+
+class ModelTimeout(ModelError):
+    status = 504
+    code = "model_timeout"
+
+
+class StoreError(HeistError):
+    status = 503
+    code = "store_unavailable"

@@ -1,0 +1,29 @@
+"""A model slowed down to the speed of speech, for people who watch."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+
+from heist.llm.model import Completion, Model, Prompt
+
+_WORD = re.compile(r"\S+\s*|\s+")
+
+
+class Paced:
+    """The same model, at no more than `words_per_second`. What it says does not change."""
+
+    def __init__(self, model: Model, words_per_second: float) -> None:
+        self._model = model
+        self._pause = 1 / words_per_second
+        self.name = model.name
+        self.server = model.server
+        self.simulated = model.simulated
+
+    async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
+        async for chunk in self._model.complete(prompt):
+            if isinstance(chunk, str):
+                for word in _WORD.findall(chunk):
+                    yield word
+                    await asyncio.sleep(self._pause)
+            else:
+                yield chunk

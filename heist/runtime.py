@@ -1,0 +1,141 @@
+"""Builds every part of the house once, opens them in order, and closes them in reverse."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from heist.agents import crew as crews
+from heist.agents.sessions import House, Sessions
+from heist.bus import Bus
+from heist.clock import Clock, SystemClock
+from heist.errors import HeistError
+from heist.llm.source import Source
+from heist.services.auth import Auth, Clients, Keys
+from heist.services.oauth import AuthorizationServer
+from heist.services.tools.calculator import calculator
+from heist.services.tools.database_query import database_query
+from heist.services.tools.file_reader import file_reader
+from heist.services.tools.registry import Registry
+from heist.settings import Settings
+from heist.store.audit import Audit
+from heist.store.engine import connect
+from heist.store.migrate import revisions, upgrade
+from heist.store.queries import Queries
+from heist.world import scenario as scenarios
+
+log = logging.getLogger(__name__)
+
+
+class Finding(NamedTuple):
+    """What a look at one part found; `advice` is what to do about it, empty when all is well."""
+
+    part: str
+    well: bool
+    found: str
+    advice: str = ""
+
+
+class Runtime:
+    """The parts. Building opens nothing: no file, no connection, no thread."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.keys = Keys(settings.secret.get_secret_value() if settings.secret else None)
+        self.clients = Clients()
+        self.auth = Auth(self.keys, self.clients, self.clock)
+        self.server = AuthorizationServer(self.auth, self.clients, self.clock)
+        self.engine = connect(settings.database_url)
+        self.audit = Audit(self.engine)
+        self.queries = Queries(self.engine)
+        self.bus = Bus(self.audit, self.clock)
+        self.registry = Registry((calculator, database_query, file_reader), self.clock)
+        self.source = Source(
+            settings.llm,
+            settings.model,
+            settings.llm_key.get_secret_value() if settings.llm_key else None,
+            settings.llm_tools,
+            settings.llm_first_seconds,
+            settings.llm_chunk_seconds,
+            self.clock,
+        )
+        self.sessions = Sessions(
+            House(
+                settings.config,
+                self.source,
+                self.bus,
+                self.clock,
+                self.clients,
+                self.server,
+                self.auth,
+                self.registry,
+                self.queries,
+            )
+        )
+
+    @asynccontextmanager
+    async def opened(self, recover: bool = True) -> AsyncGenerator["Runtime"]:
+        """The running house. A wrong database ends it with one `StoreError`; a missing model or a wrong crew file does
+        not: whoever starts a session is told. `recover` brings back what an earlier process left behind."""
+        await asyncio.to_thread(upgrade, self.engine)
+        self.audit.open()
+        try:
+            if recover:
+                await self.sessions.recover()
+            yield self
+        finally:
+            await self.sessions.close()
+            await self.source.close()
+            await asyncio.to_thread(self.audit.close)
+            self.engine.dispose()
+
+    async def examine(self) -> list[Finding]:
+        """Looks at every part, changes nothing, and says what is missing and what to do."""
+        return [
+            self._address(),
+            await asyncio.to_thread(self._database),
+            *await asyncio.to_thread(self._crews),
+            await self._model(),
+        ]
+
+    def _address(self) -> Finding:
+        kept = "HEIST_SECRET is set" if self.settings.secret else "no HEIST_SECRET: logins end with the process"
+        return Finding("address", True, f"http://{self.settings.host}:{self.settings.port}, {kept}")
+
+    def _database(self) -> Finding:
+        try:
+            at, wanted = revisions(self.engine)
+        except HeistError as error:
+            return Finding("database", False, str(error), "check HEIST_DATABASE_URL")
+        if at is None:
+            return Finding("database", True, f"{self.engine.url!r} is new and will be set up at the first start")
+        if at != wanted:
+            return Finding("database", True, f"{self.engine.url!r} is at {at} and will be brought to {wanted}")
+        return Finding("database", True, f"{self.engine.url!r} is at {at}")
+
+    def _crews(self) -> list[Finding]:
+        folder = self.settings.config
+        names = crews.crews(folder) if folder.is_dir() else []
+        if not names:
+            return [Finding("crews", False, f"{folder} holds no crew", "check HEIST_CONFIG")]
+        return [self._crew(name) for name in names]
+
+    def _crew(self, name: str) -> Finding:
+        try:
+            crew = crews.read(self.settings.config, name)
+            scenario = scenarios.read(self.settings.config, crew.scenario)
+        except HeistError as error:
+            return Finding(f"crew {name}", False, str(error), "mend the file; a session reads it when it starts")
+        size = len(crew.agents)
+        return Finding(f"crew {name}", True, f"{crew.name}: {size} agents, {crew.rounds} rounds, {scenario.title}")
+
+    async def _model(self) -> Finding:
+        try:
+            model = await self.source.model()
+        except HeistError as error:
+            return Finding("model", False, str(error), "start the server, or set HEIST_LLM and HEIST_MODEL")
+        if model.simulated:
+            return Finding("model", True, self.source.notice or "the crew is simulated, as HEIST_LLM says")
+        return Finding("model", True, f"{model.name} by {model.server}")

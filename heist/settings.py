@@ -1,0 +1,69 @@
+"""The `HEIST_*` variables, read once and frozen."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from heist.configfile import sentence
+from heist.errors import ConfigError
+
+
+def shipped(name: str) -> Path:
+    """A folder that comes with the program: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    beside = package.parent / name
+    return beside if beside.is_dir() else package / f"_{name}"
+
+
+def _model_source(value: str) -> str:
+    if value in ("auto", "simulated") or value.startswith(("http://", "https://")):
+        return value
+    raise ValueError(f"expected auto, simulated or a base URL such as http://127.0.0.1:1234/v1, found {value!r}")
+
+
+def _long_enough(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value().encode()) < 32:
+        raise ValueError("expected at least 32 bytes; `openssl rand -hex 32` prints a good one")
+    return value
+
+
+class Settings(BaseSettings):
+    """Every setting with its default; the field's description is the row of `docs/settings.md`."""
+
+    model_config = SettingsConfigDict(env_prefix="HEIST_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    llm: Annotated[str, AfterValidator(_model_source)] = Field(
+        "auto", description="who speaks: `auto` (a local server if one is found), `simulated`, or a base URL"
+    )
+    model: str | None = Field(None, description="the model's name; unset: the one that the server has loaded")
+    llm_key: SecretStr | None = Field(None, description="the model server's API key, if it wants one")
+    llm_tools: Literal["auto", "native", "text"] = Field(
+        "auto", description="how tools are offered: native calls, text, or native until the server refuses them"
+    )
+    llm_first_seconds: float = Field(120.0, gt=0, description="patience for a model's first byte, in seconds")
+    llm_chunk_seconds: float = Field(60.0, gt=0, description="patience between two chunks of an answer, in seconds")
+    database_url: str = Field("sqlite:///heist.db", description="where the audit is kept, as a SQLAlchemy URL")
+    config: Path = Field(
+        default_factory=lambda: shipped("config"),
+        description="the folder of crew and scenario files",
+        validate_default=True,
+    )
+    secret: Annotated[SecretStr | None, AfterValidator(_long_enough)] = Field(
+        None, description="at least 32 bytes that all keys derive from; unset: new ones at each start"
+    )
+    host: str = Field("127.0.0.1", description="the address to listen on")
+    port: int = Field(8008, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
+    allow_remote: bool = Field(False, description="permits an address other than loopback; needs HEIST_SECRET too")
+    hosts: str = Field("", description="more names, separated by commas, under which browsers may reach the server")
+    streams: int = Field(1000, ge=1, description="how many event streams may be open at once")
+
+
+def read() -> Settings:
+    """The settings from the environment; raises `ConfigError` that names the variable and what was expected."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise ConfigError("HEIST_" + sentence([str(first["loc"][0]).upper()], first["msg"])) from None

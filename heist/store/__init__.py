@@ -1,0 +1,1 @@
+"""The audit in SQL: the single source of truth about what happened."""

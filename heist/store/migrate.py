@@ -1,0 +1,45 @@
+"""Brings the database to the schema of this version, by Alembic."""
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from heist.errors import StoreError
+from heist.settings import shipped
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(shipped("migrations")))
+    return config
+
+
+def upgrade(engine: Engine) -> None:
+    """Runs what is missing, in one transaction; raises `StoreError` if the database cannot be opened or is newer."""
+    config = _config()
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise StoreError(f"the database {engine.url!r} is of another version of heist: {error}") from None
+    except SQLAlchemyError as error:
+        raise StoreError(
+            f"the database {engine.url!r} cannot be opened: {getattr(error, 'orig', None) or error}"
+        ) from None
+
+
+def revisions(engine: Engine) -> tuple[str | None, str | None]:
+    """(the revision that the database is at, the one that this version wants)."""
+    wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision(), wanted
+    except SQLAlchemyError as error:
+        raise StoreError(
+            f"the database {engine.url!r} cannot be opened: {getattr(error, 'orig', None) or error}"
+        ) from None

@@ -1,0 +1,90 @@
+"""Reads: every SELECT of the house, each named for its question."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Engine, Row, Select, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from heist.errors import StoreError
+from heist.events import placed
+from heist.store.tables import events, sessions
+
+
+class SessionRow(NamedTuple):
+    """A row of `sessions`; times are UTC, ISO 8601; `end_time` is None until it has ended."""
+
+    session_id: str
+    start_time: str
+    end_time: str | None
+    num_turns: int
+    status: str
+    crew: str
+    scenario: str
+    title: str
+    rounds: int
+    seed: int
+    model: str
+    server: str
+    simulated: bool
+    process: int
+
+
+class Logged(NamedTuple):
+    """A row of the log."""
+
+    seq: int
+    session_id: str
+    kind: str
+    at: str
+    body: str
+
+    @property
+    def json(self) -> str:
+        return placed(self.seq, self.at, self.body)
+
+
+class Queries:
+    """Each call is one statement on a connection of its own; it blocks, so the event loop runs it in a thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def newest_sessions(self, limit: int, before: str | None = None) -> list[SessionRow]:
+        """The sessions that started last, newest first; `before` is the session id that the page before ended on."""
+        newest = select(sessions).order_by(sessions.c.start_time.desc(), sessions.c.session_id.desc()).limit(limit)
+        if before is not None:
+            cursor = select(sessions.c.start_time).where(sessions.c.session_id == before).scalar_subquery()
+            older = sessions.c.start_time < cursor
+            beside = (sessions.c.start_time == cursor) & (sessions.c.session_id < before)
+            newest = newest.where(older | beside)
+        return [SessionRow._make(row) for row in self._rows(newest)]
+
+    def session(self, session_id: str) -> SessionRow | None:
+        rows = self._rows(select(sessions).where(sessions.c.session_id == session_id))
+        return SessionRow._make(rows[0]) if rows else None
+
+    def unfinished(self) -> list[SessionRow]:
+        """Sessions that have not ended, oldest first, whichever process drives them."""
+        open_ = select(sessions).where(sessions.c.status.in_(["running", "paused"])).order_by(sessions.c.start_time)
+        return [SessionRow._make(row) for row in self._rows(open_)]
+
+    def last_seq(self) -> int:
+        """The row number of the newest event; 0 when there is none."""
+        return int(self._rows(select(func.coalesce(func.max(events.c.seq), 0)))[0][0])
+
+    def log(self, after: int, session_id: str | None, limit: int, kinds: str = "%") -> list[Logged]:
+        """Events with `seq` > `after`, in order; of one session, or of all; `kinds` is a LIKE pattern."""
+        some = select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+        if session_id is not None:
+            some = some.where(events.c.session_id == session_id)
+        if kinds != "%":
+            some = some.where(events.c.kind.like(kinds))
+        return [Logged._make(row) for row in self._rows(some)]
+
+    def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        try:
+            with self._engine.connect() as connection:
+                return connection.execute(statement).all()
+        except SQLAlchemyError as error:
+            raise StoreError(f"the audit could not be read: {getattr(error, 'orig', None) or error}") from None

@@ -1,0 +1,77 @@
+"""The tables: the log of events, and the three plain tables that people query."""
+
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+
+def _session() -> Column[str]:
+    return Column("session_id", String(64), ForeignKey("sessions.session_id"), nullable=False)
+
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", String(64), primary_key=True),
+    Column("start_time", String(32), nullable=False),
+    Column("end_time", String(32)),
+    Column("num_turns", Integer, nullable=False),
+    Column("status", String(16), nullable=False),  # running, paused, completed, stopped, failed
+    Column("crew", String(200), nullable=False),
+    Column("scenario", String(200), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("rounds", Integer, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("server", String(200), nullable=False),
+    Column("simulated", Boolean, nullable=False),
+    Column("process", Integer, nullable=False),
+    Index("sessions_by_start", "start_time"),
+    Index("sessions_by_status", "status"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _session(),
+    Column("kind", String(32), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("events_by_session", "session_id", "seq"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("session_id", String(64), ForeignKey("sessions.session_id"), primary_key=True),
+    Column("turn_id", Integer, primary_key=True, autoincrement=False),
+    Column("agent_name", String(64), nullable=False),
+    Column("agent_role", String(200), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("timestamp", String(32), nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("tokens_estimated", Boolean, nullable=False),
+    Column("milliseconds", Float, nullable=False),
+)
+
+tool_usage = Table(
+    "tool_usage",
+    metadata,
+    Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
+    _session(),
+    Column("turn_id", Integer),  # NULL: called over HTTP, outside a turn
+    Column("agent_name", String(64), nullable=False),
+    Column("tool_name", String(64), nullable=False),
+    Column("tool_params", Text, nullable=False),  # JSON
+    Column("tool_result", Text, nullable=False),
+    Column("timestamp", String(32), nullable=False),
+    Column("success", Boolean, nullable=False),
+    Column("fault", String(16)),  # NULL, arguments, scope, token, unknown, service
+    Column("form", String(8), nullable=False),  # native, text, http
+    Column("milliseconds", Float, nullable=False),
+    Index("tool_usage_by_session", "session_id", "turn_id", "agent_name"),
+)

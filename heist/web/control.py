@@ -1,0 +1,191 @@
+"""The API of the pages: start and steer sessions, read them, follow them live. The routes only translate."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, WebSocket, WebSocketDisconnect
+from fastapi.requests import HTTPConnection
+from pydantic import BaseModel, Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from heist import __version__
+from heist.agents import crew as crews
+from heist.agents.sessions import LONGEST_COMMAND, Order, Sessions
+from heist.errors import HeistError
+from heist.llm.source import Source
+from heist.services.auth import Principal, Scope
+from heist.settings import Settings
+from heist.store.queries import Queries, SessionRow
+from heist.web.guard import Gate
+from heist.web.live import Live
+
+PING_SECONDS = 15
+SEND_SECONDS = 30
+
+
+class Started(BaseModel):
+    session_id: str
+
+
+class Card(BaseModel):
+    """A session as the list shows it; times are UTC, ISO 8601."""
+
+    session_id: str
+    start_time: str
+    end_time: str | None
+    num_turns: int
+    status: str
+    crew: str
+    scenario: str
+    title: str
+    rounds: int
+    seed: int
+    model: str
+    server: str
+    simulated: bool
+
+
+class Cards(BaseModel):
+    """`seq` is the log's row number at this moment: follow the list of sessions from there."""
+
+    sessions: list[Card]
+    seq: int
+
+
+class Command(BaseModel):
+    agent: str
+    text: str = Field(description=f"1 to {LONGEST_COMMAND} characters")
+
+
+class Queued(BaseModel):
+    command: int
+
+
+class House(BaseModel):
+    """What a new session would begin with. `problem` is why none could begin, `notice` what a user should know."""
+
+    version: str
+    crews: list[str]
+    model: str
+    server: str
+    simulated: bool
+    notice: str
+    problem: str
+
+
+def router(
+    sessions: Sessions, live: Live, queries: Queries, source: Source, settings: Settings, gate: Gate
+) -> APIRouter:
+    routes = APIRouter(prefix="/api", tags=["sessions"])
+
+    def user(connection: HTTPConnection) -> Principal:
+        return gate.user(connection)
+
+    User = Annotated[Principal, Depends(user)]  # noqa: N806 - a type
+
+    @routes.get("/house", summary="Which crews there are, and who would speak")
+    async def house(principal: User) -> House:
+        principal.require(Scope.SESSION_READ)
+        names = await asyncio.to_thread(crews.crews, settings.config)
+        known: dict[str, Any] = {"version": __version__, "crews": names}
+        try:
+            model = await source.model()
+        except HeistError as error:
+            return House(**known, model="", server="", simulated=False, notice="", problem=str(error))
+        said = {"model": model.name, "server": model.server, "simulated": model.simulated}
+        return House(**known, **said, notice=source.notice, problem="")
+
+    @routes.post("/sessions", status_code=201, summary="Start a session")
+    async def start(principal: User, order: Order | None = None) -> Started:
+        return Started(session_id=await sessions.start(principal, order or Order()))
+
+    @routes.get("/sessions", summary="The sessions, newest first")
+    async def newest(
+        principal: User, limit: Annotated[int, Query(ge=1, le=500)] = 50, before: str | None = None
+    ) -> Cards:
+        seq = await asyncio.to_thread(queries.last_seq)
+        return Cards(sessions=[_card(row) for row in await sessions.newest(principal, limit, before)], seq=seq)
+
+    @routes.get("/sessions/{session_id}", summary="One session")
+    async def one(principal: User, session_id: str) -> Card:
+        return _card(await sessions.one(principal, session_id))
+
+    @routes.post("/sessions/{session_id}/pause", status_code=204, summary="Begin no new turn")
+    async def pause(principal: User, session_id: str) -> None:
+        await sessions.pause(principal, session_id)
+
+    @routes.post("/sessions/{session_id}/resume", status_code=204, summary="Go on")
+    async def resume(principal: User, session_id: str) -> None:
+        await sessions.resume(principal, session_id)
+
+    @routes.post("/sessions/{session_id}/step", status_code=204, summary="Take one turn of a paused session")
+    async def step(principal: User, session_id: str) -> None:
+        await sessions.step(principal, session_id)
+
+    @routes.post("/sessions/{session_id}/stop", status_code=204, summary="End after the turn in hand, or now")
+    async def stop(principal: User, session_id: str, now: bool = False) -> None:
+        await sessions.stop(principal, session_id, now)
+
+    @routes.post("/sessions/{session_id}/commands", status_code=202, summary="Order an agent in its next turn")
+    async def command(principal: User, session_id: str, command: Command) -> Queued:
+        return Queued(command=await sessions.command(principal, session_id, command.agent, command.text))
+
+    @routes.get("/events", summary="Server-sent events: a session's log as it grows, or the list of sessions")
+    async def events(
+        principal: User,
+        session: str | None = None,
+        after: Annotated[int, Query(ge=0)] = 0,
+        last_event_id: Annotated[str | None, Header()] = None,
+    ) -> EventSourceResponse:
+        await _may_follow(principal, session)
+        resume = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
+        return EventSourceResponse(
+            _sse(live, session, resume),
+            ping=PING_SECONDS,
+            ping_message_factory=lambda: ServerSentEvent(event="ping", data=""),
+            send_timeout=SEND_SECONDS,
+        )
+
+    @routes.websocket("/ws")
+    async def ws(socket: WebSocket, session: str | None = None, after: Annotated[int, Query(ge=0)] = 0) -> None:
+        """The same events as JSON texts, for programs."""
+        try:
+            await _may_follow(gate.user(socket), session)
+        except HeistError as error:
+            await socket.close(1008, str(error)[:120])
+            return
+        await socket.accept()
+        sending = asyncio.create_task(_send(socket, live, session, after))
+        try:
+            while True:
+                await socket.receive_text()
+        except WebSocketDisconnect:
+            sending.cancel()
+            await asyncio.wait([sending])
+
+    async def _may_follow(principal: Principal, session: str | None) -> None:
+        principal.require(Scope.SESSION_READ)
+        if session is not None:
+            await sessions.one(principal, session)
+        live.check_room()
+
+    return routes
+
+
+async def _sse(live: Live, session: str | None, after: int) -> AsyncGenerator[bytes]:
+    yield b"retry: 1000\n\n"
+    async with aclosing(live.follow(session, after)) as frames:
+        async for frame in frames:
+            yield frame.sse()
+
+
+async def _send(socket: WebSocket, live: Live, session: str | None, after: int) -> None:
+    async with aclosing(live.follow(session, after)) as frames:
+        async for frame in frames:
+            await socket.send_text(frame.json)
+
+
+def _card(row: SessionRow) -> Card:
+    return Card(**{name: value for name, value in row._asdict().items() if name in Card.model_fields})

@@ -1,0 +1,50 @@
+"""The pages: one document for all of them, its files, and the way in."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from heist.errors import InvalidToken
+from heist.web.guard import DAYS, Gate, cookie_name
+
+STATIC = Path(__file__).parent / "static"
+_FRESH = {"Cache-Control": "no-cache"}
+
+
+class Files(StaticFiles):
+    """Static files that a browser asks about each time, so that a new version is seen at once."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers.update(_FRESH)
+        return response
+
+
+def router(gate: Gate) -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/")
+    @routes.get("/s/{session_id}")
+    async def page(request: Request) -> Response:
+        try:
+            gate.user(request)
+        except InvalidToken:
+            return FileResponse(STATIC / "login.html", 401, headers=_FRESH)
+        return FileResponse(STATIC / "index.html", headers=_FRESH)
+
+    @routes.get("/login")
+    async def login(request: Request, token: str = "", next: str = "/") -> Response:
+        """The address that is printed at the start: gives the cookie and leads on."""
+        if not gate.opens(token):
+            return FileResponse(STATIC / "login.html", 401, headers=_FRESH)
+        inside = next.startswith("/") and not next.startswith(("//", "/\\"))
+        response = RedirectResponse(next if inside else "/", 303, headers={"Cache-Control": "no-store"})
+        response.set_cookie(
+            cookie_name(request), gate.cookie(), max_age=DAYS * 86_400, httponly=True, samesite="strict", path="/"
+        )
+        return response
+
+    return routes

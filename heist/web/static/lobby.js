@@ -1,0 +1,78 @@
+// The lobby: who would speak, the start form, and the sessions as they come and go.
+
+import { $, call, element } from "./dom.js";
+import { follow } from "./stream.js";
+
+const rows = new Map();
+
+export async function open(link) {
+  $("lobby").hidden = false;
+  document.title = "heist";
+  $("start").addEventListener("submit", start);
+  $("more").addEventListener("click", older);
+  await Promise.all([house(), sessions(link)]);
+}
+
+async function house() {
+  const found = await call("/api/house");
+  if (!found) return;
+  $("start").crew.replaceChildren(...found.crews.map((name) => element("option", { value: name }, name)));
+  if (found.crews.includes("crew")) $("start").crew.value = "crew";
+  const who = found.problem || (found.simulated ? "Simulated crew: no language model speaks here." : `${found.model} by ${found.server} speaks.`);
+  $("who").replaceChildren(
+    found.simulated ? element("span", { class: "pill simulated" }, "simulated") : "", ` ${who} `,
+    found.notice ? element("small", {}, found.notice) : "",
+  );
+}
+
+async function start(submitted) {
+  submitted.preventDefault();
+  const button = $("start").querySelector("button");
+  const order = {};
+  for (const [name, value] of new FormData($("start"))) {
+    if (value !== "") order[name] = ["crew", "turn_order"].includes(name) ? value : Number(value);
+  }
+  button.disabled = true;
+  const started = await call("/api/sessions", order);
+  button.disabled = false;
+  if (started) location.assign(`/s/${started.session_id}`);
+}
+
+async function sessions(link) {
+  const page = await call("/api/sessions");
+  if (!page) return;
+  page.sessions.forEach((session) => $("sessions").append(row(session)));
+  $("none").hidden = rows.size > 0;
+  $("more").hidden = page.sessions.length < 50;
+  follow({ after: page.seq }, hear, link);
+}
+
+async function older() {
+  const page = await call(`/api/sessions?before=${[...rows.keys()].pop()}`);
+  if (!page) return;
+  page.sessions.forEach((session) => $("sessions").append(row(session)));
+  $("more").hidden = page.sessions.length < 50;
+}
+
+function hear(event) {
+  if (event.kind === "session.started") {
+    $("none").hidden = true;
+    $("sessions").prepend(row({ ...event, start_time: event.at, status: "running", num_turns: 0, total: event.rounds * event.seats.length }));
+  } else {
+    call(`/api/sessions/${event.session_id}`).then((session) => session && rows.get(event.session_id)?.replaceWith(row(session)));
+  }
+}
+
+function row(session) {
+  const link = element("a", { href: `/s/${session.session_id}` }, session.session_id);
+  const made = element("tr", {},
+    element("td", {}, link, element("br"), element("small", {}, session.title)),
+    element("td", {}, element("span", { class: `pill ${session.status}` }, session.status)),
+    element("td", {}, String(session.num_turns)),
+    element("td", {}, session.crew),
+    element("td", {}, session.simulated ? element("span", { class: "pill simulated" }, "simulated") : session.model),
+    element("td", {}, new Date(session.start_time).toLocaleString([], { hour12: false })),
+  );
+  rows.set(session.session_id, made);
+  return made;
+}

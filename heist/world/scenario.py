@@ -1,0 +1,99 @@
+"""A scenario: the job, the facts of the bank, and the sources that state them, as a YAML file."""
+
+import datetime
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from heist.configfile import Section, load
+
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+Value = str | int | float
+PLACE = re.compile(r"\{(\w+)\}")
+
+
+class Fact(Section):
+    """Something true about the bank. `unit` is what the value counts, for people: minutes, cameras, …"""
+
+    value: Value
+    unit: str = ""
+
+
+class Document(Section):
+    """A paper that states facts by `{name}`. What it states wrongly, because it is old, stands in `outdated`."""
+
+    title: Line
+    date: datetime.date
+    outdated: Mapping[Word, Value] = Field(default_factory=dict)
+    text: Prose
+
+
+class Table(Section):
+    """A table of the security database; a cell that is text may state facts by `{name}`."""
+
+    columns: tuple[Word, ...] = Field(min_length=1)
+    rows: tuple[tuple[Value | None, ...], ...]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        for number, row in enumerate(self.rows, 1):
+            if len(row) != len(self.columns):
+                raise ValueError(f"row {number} has {len(row)} cells, expected {len(self.columns)}")
+        return self
+
+
+class Phase(Section):
+    """A stretch of the session: what it is called, and what a turn in it is for."""
+
+    name: Line
+    purpose: Prose
+
+
+class Scenario(Section):
+    title: Line
+    brief: Prose
+    goal: Prose
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    facts: Mapping[Word, Fact]
+    documents: Mapping[Word, Document] = Field(min_length=1)
+    database: Mapping[Word, Table] = Field(min_length=1)
+
+    @field_validator("documents")
+    @classmethod
+    def _index_is_taken(cls, documents: Mapping[str, Document]) -> Mapping[str, Document]:
+        if "index" in documents:
+            raise ValueError("no document may be called index, the list of documents has that name")
+        return documents
+
+    @model_validator(mode="after")
+    def _facts_exist(self) -> Self:
+        for where, name in self._mentions():
+            if name not in self.facts:
+                raise ValueError(f"{where} names the fact {name!r}, which is not among the facts")
+        return self
+
+    def _mentions(self) -> Iterator[tuple[str, str]]:
+        for name, document in self.documents.items():
+            for fact in (*document.outdated, *PLACE.findall(document.text)):
+                yield f"documents.{name}", fact
+        for name, table in self.database.items():
+            for cell in (cell for row in table.rows for cell in row if isinstance(cell, str)):
+                for fact in PLACE.findall(cell):
+                    yield f"database.{name}", fact
+
+    def phase(self, round_: int, rounds: int) -> Phase:
+        """The phase of a round (from 1). The phases share the rounds evenly, and the last round is always of the last
+        phase."""
+        if round_ == rounds:
+            return self.phases[-1]
+        return self.phases[(round_ - 1) * len(self.phases) // rounds]
+
+
+def read(folder: Path, name: str) -> Scenario:
+    """Reads `folder/scenarios/name.yaml`; raises `ConfigError`."""
+    return load(folder / "scenarios" / f"{name}.yaml", Scenario)

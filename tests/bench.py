@@ -1,0 +1,212 @@
+"""What a turn costs beside the model: heist against the bare client, in one run, against one fast fake server.
+
+`python -m tests.bench` (or `make bench`) prints two tables:
+
+1. CPU and wall time per turn, one conversation after another on one event loop: the bare `openai` client (last five
+   messages as context; every third turn a tool call and its follow-up), the same streaming, and a whole heist turn with
+   everything on: token verified, tool run, events on disk (WAL, synchronous=FULL), watchers told, words streamed.
+2. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
+
+The fake server runs in a process of its own. Timings on shared machines are noisy: read the ratios.
+"""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import openai
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from heist.agents.sessions import Order
+from heist.clock import SystemClock
+from heist.events import Recorded
+from heist.runtime import Runtime
+from heist.services.auth import USER_SCOPES, Principal
+from heist.settings import Settings
+from heist.web.live import Live
+
+TURNS = 30
+CALCULATOR = {
+    "type": "function",
+    "function": {
+        "name": "calculator",
+        "description": "Works out an arithmetic expression.",
+        "parameters": {
+            "type": "object",
+            "properties": {"expression": {"type": "string"}},
+            "required": ["expression"],
+        },
+    },
+}
+BRIEF = "You are one of a crew of six who plan a heist by talking. " * 20
+CREW = """\
+name: Bench
+scenario: first_national_bank
+rounds: 5
+context: 5
+agents:
+"""
+USER = Principal("bench", USER_SCOPES)
+
+
+class Cost(NamedTuple):
+    """Milliseconds per turn."""
+
+    wall: float
+    cpu: float
+
+
+async def bare(client: openai.AsyncOpenAI, stream: bool) -> None:
+    """One conversation of TURNS turns, as plainly as the client's documentation shows it."""
+    heard: list[str] = []
+    for turn in range(1, TURNS + 1):
+        said = "\n".join(heard[-5:])
+        messages: list[Any] = [
+            {"role": "system", "content": BRIEF},
+            {"role": "user", "content": f"{said}\nThis is turn {turn} of {TURNS}. Speak now."},
+        ]
+        text, call = await ask(client, messages, stream)
+        if call is not None:
+            expression, call_id = call
+            result = str(eval(expression, {}))  # noqa: S307 - the fake server's own sum
+            function = {"name": "calculator", "arguments": f'{{"expression": "{expression}"}}'}
+            messages.append(
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{"id": call_id, "type": "function", "function": function}],
+                }
+            )
+            messages.append({"role": "tool", "tool_call_id": call_id, "content": result})
+            text, _ = await ask(client, messages, stream)
+        heard.append(text)
+
+
+async def ask(client: openai.AsyncOpenAI, messages: list[Any], stream: bool) -> tuple[str, tuple[str, str] | None]:
+    tools: Any = [CALCULATOR]
+    if not stream:
+        answer = await client.chat.completions.create(
+            model="fake", messages=messages, temperature=0.7, max_tokens=300, tools=tools
+        )
+        message = answer.choices[0].message
+        asked: Any = message.tool_calls
+        return message.content or "", ("45 * 60 / 12", asked[0].id) if asked else None
+    text, call_id = "", None
+    chunks: Any = await client.chat.completions.create(
+        model="fake", messages=messages, temperature=0.7, max_tokens=300, tools=tools, stream=True
+    )
+    async for chunk in chunks:
+        for choice in chunk.choices:
+            text += choice.delta.content or ""
+            for call in choice.delta.tool_calls or ():
+                call_id = call.id or call_id
+    return text, ("45 * 60 / 12", call_id) if call_id else None
+
+
+@asynccontextmanager
+async def house(url: str) -> AsyncGenerator[Runtime]:
+    """A runtime with every agent allowed the calculator, a database on disk, and the live log watching."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder)
+        (config / "scenarios").symlink_to(Settings().config / "scenarios")
+        agent = "  - {{name: agent{0}, role: helper, scopes: [calculator:use], persona: You help.}}\n"
+        (config / "crew.yaml").write_text(CREW + "".join(agent.format(number) for number in range(6)))
+        settings = Settings(llm=url, config=config, database_url=f"sqlite:///{folder}/bench.db")
+        runtime = Runtime(settings)
+        runtime.bus.watch(Live(runtime.queries, SystemClock(), 1).hear)
+        async with runtime.opened():
+            yield runtime
+
+
+async def heist(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(seed=1))
+    await runtime.sessions.finished(session_id)
+    row = await asyncio.to_thread(runtime.queries.session, session_id)
+    assert row is not None
+    assert (row.status, row.num_turns) == ("completed", TURNS), row
+
+
+async def measure(conversation: Callable[[], Awaitable[None]], times: int) -> Cost:
+    await conversation()
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(times):
+        await conversation()
+    turns = times * TURNS
+    return Cost((time.perf_counter() - wall) / turns * 1000, (time.process_time() - cpu) / turns * 1000)
+
+
+async def per_turn(url: str, times: int = 12, passes: int = 3) -> dict[str, Cost]:
+    """The best of several passes that alternate between the contestants, so that all meet the same machine."""
+    best: dict[str, Cost] = {}
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as client, house(url) as runtime:
+        contestants: dict[str, Callable[[], Awaitable[None]]] = {
+            "bare client": lambda: bare(client, stream=False),
+            "bare client, streaming": lambda: bare(client, stream=True),
+            "heist": lambda: heist(runtime),
+        }
+        for _ in range(passes):
+            for name, conversation in contestants.items():
+                cost = await measure(conversation, times)
+                best[name] = min(best.get(name, cost), cost, key=lambda cost: cost.cpu)
+    return best
+
+
+async def crowd(url: str, sessions: int) -> tuple[float, float]:
+    """(seconds until `sessions` sessions that began together are over, their CPU seconds)."""
+    kept: list[Recorded] = []
+    async with house(url) as runtime:
+        runtime.bus.watch(lambda recorded: kept.append(recorded) if recorded.seq else None)
+        wall, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(heist(runtime) for _ in range(sessions)))
+        spent = time.perf_counter() - wall, time.process_time() - cpu
+    completed = sum(recorded.event.kind == "message.completed" for recorded in kept)
+    assert completed == sessions * TURNS, completed
+    return spent
+
+
+def fake_server(delay: float) -> tuple["subprocess.Popen[str]", str]:
+    command = [sys.executable, "-m", "tests.fake_server", "--delay", str(delay)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def main() -> None:
+    out = Console()
+    process, url = fake_server(0)
+    try:
+        costs = uvloop.run(per_turn(url))
+    finally:
+        process.kill()
+        process.wait()
+    table = Table("", "CPU ms/turn", "wall ms/turn", "CPU ratio", "wall ratio", title="One turn, beside the model")
+    base = costs["bare client"]
+    for name, cost in costs.items():
+        ratios = f"{cost.cpu / base.cpu:.2f}", f"{cost.wall / base.wall:.2f}"
+        table.add_row(name, f"{cost.cpu:.2f}", f"{cost.wall:.2f}", *ratios)
+    out.print(table)
+    process, url = fake_server(0.2)
+    ideal = (TURNS + TURNS // 3) * 0.2
+    table = Table("sessions", "seconds", "of the ideal", "CPU s", title="Sessions at once, a model of 200 ms")
+    try:
+        for sessions in (1, 50, 200):
+            wall, cpu = uvloop.run(crowd(url, sessions))
+            table.add_row(str(sessions), f"{wall:.1f}", f"{wall / ideal:.2f}", f"{cpu:.1f}")
+    finally:
+        process.kill()
+        process.wait()
+    out.print(table)
+
+
+if __name__ == "__main__":
+    main()
