@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from heist import __version__, settings
 from heist.errors import ConfigError
-from heist.runtime import Runtime
+from heist.runtime import Runtime, spare_collector
 from heist.services import oauth
 from heist.services.tools import router as tools
 from heist.settings import Settings
@@ -33,6 +33,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         async with runtime.opened():
             await (announce or _announce)(runtime, gate)
+            spare_collector()
             yield
 
     app = FastAPI(title="heist", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)

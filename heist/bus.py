@@ -1,7 +1,7 @@
 """Hands each event to the keeper, who is awaited, and then to the watchers, who are not."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,9 @@ Watcher = Callable[[Recorded], None]
 class Keeper(Protocol):
     def keep(self, event: Event, at: str, body: str) -> asyncio.Future[int]:
         """Stores the event; the future gives its row number once it is on disk, or raises `StoreError`."""
+
+    def flush(self) -> None:
+        """What was given to `keep` is stored without delay."""
 
 
 class Bus:
@@ -28,29 +31,40 @@ class Bus:
     def watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
 
-    async def publish(self, event: Event, then: Callable[[Event], None] | None = None) -> None:
-        """Returns once the event is kept and told, `then` first; raises `StoreError` when it could not be kept. A
-        publisher that is cancelled while it waits is held until the event is kept, so that nobody is left in doubt."""
+    def post(self, event: Event) -> asyncio.Future[int] | None:
+        """Hands the event on and returns at once; events are kept in the order in which they are posted, soon. The
+        future is done when the event is kept and told; None for what is never kept."""
         at, body = stamp(self._clock.now()), body_of(event)
         if not event.durable:
             self._tell(Recorded(None, at, event, body))
-            return
+            return None
         kept = self._keeper.keep(event, at, body)
-        kept.add_done_callback(partial(self._kept, at, event, body, then))
-        try:
-            await asyncio.shield(kept)
-        except asyncio.CancelledError:
-            await asyncio.wait([kept])
-            raise
+        kept.add_done_callback(partial(self._kept, at, event, body))
+        return kept
 
-    def _kept(
-        self, at: str, event: Event, body: str, then: Callable[[Event], None] | None, kept: asyncio.Future[int]
-    ) -> None:
+    def flush(self) -> None:
+        """What was posted is kept without delay."""
+        self._keeper.flush()
+
+    async def publish(self, event: Event) -> None:
+        """Returns once the event is kept and told; raises `StoreError` when it could not be kept."""
+        if (kept := self.post(event)) is not None:
+            self.flush()
+            await kept_all([kept])
+
+    def _kept(self, at: str, event: Event, body: str, kept: asyncio.Future[int]) -> None:
         if kept.exception() is None:
-            if then is not None:
-                then(event)
             self._tell(Recorded(kept.result(), at, event, body))
 
     def _tell(self, recorded: Recorded) -> None:
         for watcher in self._watchers:
             watcher(recorded)
+
+
+async def kept_all(posted: Sequence[asyncio.Future[int]]) -> None:
+    """Waits until all that was posted is kept; raises `StoreError` when some of it could not be. A waiter that is
+    cancelled does not keep the events from being kept."""
+    for kept in posted:
+        if not kept.done():
+            await asyncio.wait([kept])
+        kept.result()

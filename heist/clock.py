@@ -25,7 +25,7 @@ class SystemClock:
 
 def stamp(moment: datetime) -> str:
     """ISO 8601 in UTC with microseconds and `Z`, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def milliseconds(since: float, clock: Clock) -> float:

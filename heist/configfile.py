@@ -1,8 +1,9 @@
 """A YAML file read into a frozen, typed model; a wrong one is refused in one sentence."""
 
 from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -32,21 +33,30 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(path: Path, section: type[S]) -> S:
-    """Reads `path`; raises `ConfigError` that names the file, the line or the key, and what was expected."""
+    """Reads `path`; raises `ConfigError` that names the file, the line or the key, and what was expected. A file that
+    has not changed since it was read last is not read again."""
     try:
-        text = path.read_text(encoding="utf-8")
+        state = path.stat()
+        return cast(S, _load(path, section, state.st_mtime_ns, state.st_size))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: the file cannot be read: {error}") from None
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, section: type[S], _changed: int, _size: int) -> S:
+    loader = _Loader(path.read_text(encoding="utf-8"))
     try:
-        root = yaml.compose(text, Loader=_Loader)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        root = loader.get_single_node()
+        content = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    finally:
+        loader.dispose()
     if not isinstance(content, dict):
         raise ConfigError(f"{path}, line 1: expected a mapping of keys, found {type(content).__name__}")
     try:

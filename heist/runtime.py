@@ -1,6 +1,7 @@
 """Builds every part of the house once, opens them in order, and closes them in reverse."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -26,6 +27,14 @@ from heist.store.queries import Queries
 from heist.world import scenario as scenarios
 
 log = logging.getLogger(__name__)
+
+
+def spare_collector() -> None:
+    """For a process that is a house from now on: what was built to last is no longer searched for garbage, and the rest
+    less often. With 200 sessions at once the collector took a tenth of the processor."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 class Finding(NamedTuple):
@@ -88,6 +97,7 @@ class Runtime:
         finally:
             await self.sessions.close()
             await self.source.close()
+            self.audit.flush()
             await asyncio.to_thread(self.audit.close)
             self.engine.dispose()
 

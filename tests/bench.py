@@ -7,11 +7,10 @@
    everything on: token verified, tool run, events on disk (WAL, synchronous=FULL), watchers told, words streamed.
 2. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
 
-The fake server runs in a process of its own. Timings on shared machines are noisy: read the ratios.
+The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on shared machines are noisy: read the ratios.
 """
 
 import asyncio
-import gc
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,7 @@ from rich.table import Table
 from heist.agents.sessions import Order
 from heist.clock import SystemClock
 from heist.events import Recorded
-from heist.runtime import Runtime
+from heist.runtime import Runtime, spare_collector
 from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
 from heist.web.live import Live
@@ -77,7 +76,7 @@ async def bare(client: openai.AsyncOpenAI, stream: bool) -> None:
         text, call = await ask(client, messages, stream)
         if call is not None:
             expression, call_id = call
-            result = str(eval(expression, {}))  # noqa: S307 - the fake server's own sum
+            result = str(45 * 60 / 12)
             function = {"name": "calculator", "arguments": f'{{"expression": "{expression}"}}'}
             messages.append(
                 {
@@ -137,7 +136,7 @@ async def heist(runtime: Runtime) -> None:
 
 async def measure(conversation: Callable[[], Awaitable[None]], times: int) -> Cost:
     await conversation()
-    gc.collect()
+    spare_collector()
     wall, cpu = time.perf_counter(), time.process_time()
     for _ in range(times):
         await conversation()
@@ -166,6 +165,7 @@ async def crowd(url: str, sessions: int) -> tuple[float, float]:
     kept: list[Recorded] = []
     async with house(url) as runtime:
         runtime.bus.watch(lambda recorded: kept.append(recorded) if recorded.seq else None)
+        spare_collector()
         wall, cpu = time.perf_counter(), time.process_time()
         await asyncio.gather(*(heist(runtime) for _ in range(sessions)))
         spent = time.perf_counter() - wall, time.process_time() - cpu

@@ -22,11 +22,10 @@ class Agent:
         self._token: str | None = None
 
     def tools(self) -> tuple[AnyTool, ...]:
-        """The tools that this agent's token opens now; none while it can get no token."""
-        try:
-            return self._registry.visible(self._principal())
-        except (InvalidToken, GrantError, TooMany):
-            return ()
+        """The tools that this agent's client may use now; a client that is gone may use none. Seeing is not using:
+        each call is authorised by its token."""
+        client = self._clients.get(self._client_id)
+        return self._registry.visible(client.principal) if client else ()
 
     async def use(self, tool: str, arguments: object) -> Outcome:
         """Calls a tool with a verified token. A refused token is an outcome too: the model reads why."""
@@ -47,7 +46,5 @@ class Agent:
                 return self._auth.verify(self._token)
             except InvalidToken:
                 self._token = None
-        if not self.seat.scopes:
-            return Principal(self.seat.name, frozenset())
         self._token = self._server.grant(self._client_id, self._secret).access_token
         return self._auth.verify(self._token)

@@ -8,16 +8,16 @@ from heist import events as e
 from heist.agents.agent import Agent
 from heist.agents.conversation import Conversation
 from heist.agents.turn import take
-from heist.bus import Bus
+from heist.bus import Bus, kept_all
 from heist.clock import Clock
 from heist.errors import Conflict
 from heist.llm.model import Model
 
 
 class Orchestrator:
-    """Everything that happens is published and then folded into the conversation, in this order, so that a session
-    never knows more than its log. Pause holds between turns; stop lets the turn in hand finish; `stop(now=True)` cuts
-    it off."""
+    """Everything that happens is posted to the log and folded into the conversation. While a turn is taken the one
+    before it goes to the disk: a session runs ahead of its log by one turn at the most, and whoever watches sees only
+    what is kept. Pause holds between turns; stop lets the turn in hand finish; `stop(now=True)` cuts it off."""
 
     def __init__(
         self, conversation: Conversation, agents: Mapping[str, Agent], model: Model, bus: Bus, clock: Clock
@@ -30,6 +30,8 @@ class Orchestrator:
         self.session_id = conversation.session.session_id
         self._wake = asyncio.Event()
         self._control = asyncio.Lock()
+        self._before: list[asyncio.Future[int]] = []
+        self._posted: list[asyncio.Future[int]] = []
         self._steps = 0
         self._cued = conversation.turns
         self._stopped_by: str | None = None
@@ -45,10 +47,10 @@ class Orchestrator:
             agent.leave()
 
     async def _run(self) -> None:
-        await self._close_round()
+        self._close_round()
         while self.conversation.turns < self.conversation.total and await self._allowed():
             await self._turn()
-            await self._close_round()
+            self._close_round()
         await self._publish(self._ending())
 
     async def _allowed(self) -> bool:
@@ -64,19 +66,23 @@ class Orchestrator:
         return False
 
     async def _turn(self) -> None:
+        """Takes the next turn; on return all that happened before it is kept."""
         round_ = self.conversation.round_of(self.conversation.turns + 1)
         if self.conversation.rounds_started < round_:
-            await self._publish(e.RoundStarted(session_id=self.session_id, round=round_))
+            self._post(e.RoundStarted(session_id=self.session_id, round=round_))
         cue = self.conversation.cue()
         self._cued = cue.turn
         async with aclosing(take(cue, self._agents[cue.seat.name], self._model, self._clock)) as events:
             async for event in events:
-                await self._publish(event)
+                self._post(event)
+        before, self._before, self._posted = self._before, self._posted, []
+        self._bus.flush()
+        await kept_all(before)
 
-    async def _close_round(self) -> None:
+    def _close_round(self) -> None:
         done = self.conversation.turns // len(self.conversation.session.seats)
         if self.conversation.rounds_completed < done:
-            await self._publish(e.RoundCompleted(session_id=self.session_id, round=done))
+            self._post(e.RoundCompleted(session_id=self.session_id, round=done))
 
     def _ending(self) -> e.Event:
         state = self.conversation
@@ -86,8 +92,17 @@ class Orchestrator:
             return e.SessionFailed(session_id=self.session_id, turns=state.turns, error=state.last_error)
         return e.SessionCompleted(session_id=self.session_id, turns=state.turns, failed=state.failed)
 
+    def _post(self, event: e.Event) -> None:
+        if (kept := self._bus.post(event)) is not None:
+            self._posted.append(kept)
+        self.conversation.apply(event)
+
     async def _publish(self, event: e.Event) -> None:
-        await self._bus.publish(event, self.conversation.apply)
+        """Posts the event and waits until it is kept, with all that was posted before it. Raises `StoreError` when
+        some of it could not be: then the log is not whole."""
+        self._post(event)
+        self._bus.flush()
+        await kept_all([*self._before, *self._posted])
 
     async def pause(self, by: str, reason: str = "") -> None:
         async with self._control:

@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any, Literal
 
 import httpx2
 import openai
+from pydantic_core import from_json, to_json
 
 from heist.errors import ModelError, ModelTimeout, ModelUnreachable
 from heist.llm.model import Call, Completion, Message, Prompt, Usage, estimate
@@ -16,13 +18,32 @@ from heist.llm.passages import Passages
 CONNECT_SECONDS = 2.0
 
 
+class _Http(openai.DefaultAioHttpClient):
+    """The transport under the client. It talks to one address with the headers that the client gives, so what httpx2
+    would work out for each request is worked out once; that was a tenth of a turn."""
+
+    def build_request(self, method: str, url: httpx2.URL | str, **given: Any) -> httpx2.Request:
+        patience = {"timeout": httpx2.Timeout(given["timeout"]).as_dict()}
+        return httpx2.Request(
+            method, _parsed(str(url)), headers=given["headers"], content=given.get("content"), extensions=patience
+        )
+
+
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> httpx2.URL:
+    return httpx2.URL(url)
+
+
 def client(base_url: str, key: str | None = None) -> openai.AsyncOpenAI:
     """The one client of a server: its connections are shared by every session. Nothing is retried in here."""
-    http = openai.DefaultAioHttpClient(
+    return openai.AsyncOpenAI(
+        base_url=base_url,
+        api_key=key or "none",
+        http_client=_Http(limits=httpx2.Limits(max_connections=0)),  # aiohttp reads 0 as no limit, and None as 100
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256),
+        max_retries=0,
+        default_headers={"Accept-Encoding": "identity"},  # so that a stream can be read as it comes
     )
-    return openai.AsyncOpenAI(base_url=base_url, api_key=key or "none", http_client=http, max_retries=0)
 
 
 class Endpoint:
@@ -47,6 +68,7 @@ class Endpoint:
         self.name = name
         self.server = server
         self._client = client
+        self._url = str(client.base_url.join("chat/completions"))
         self._tools = tools
         self._first_seconds = first_seconds
         self._chunk_seconds = chunk_seconds
@@ -55,9 +77,9 @@ class Endpoint:
         answer = _Answer(prompt, self.name)
         response = await self._ask(prompt)
         try:
-            async with aclosing(self._lines(response)) as lines:
-                async for line in lines:
-                    if piece := answer.read(line):
+            async with aclosing(self._reads(response)) as reads:
+                async for read in reads:
+                    if piece := answer.read(read):
                         yield piece
         finally:
             await response.aclose()
@@ -80,12 +102,12 @@ class Endpoint:
                 return await self._ask(prompt)
             raise ModelError(f"{self.server} answered {error.status_code}: {_said(error)}") from None
 
-    async def _post(self, body: dict[str, Any]) -> httpx2.Response:
+    async def _post(self, body: bytes) -> httpx2.Response:
         try:
             async with asyncio.timeout(self._first_seconds):
                 return await self._client.post(
-                    "/chat/completions",
-                    body=body,
+                    self._url,
+                    content=body,
                     cast_to=httpx2.Response,
                     stream=True,
                     stream_cls=openai.AsyncStream[Any],
@@ -95,24 +117,20 @@ class Endpoint:
         except openai.APIConnectionError as error:
             raise ModelUnreachable(f"{self.server} cannot be reached: {_cause(error)}") from None
 
-    async def _lines(self, response: httpx2.Response) -> AsyncGenerator[bytes]:
-        """The lines of the body. Patience begins anew with each chunk."""
-        buffer = b""
-        chunks = response.aiter_bytes()
+    async def _reads(self, response: httpx2.Response) -> AsyncGenerator[bytes]:
+        """The body as it arrives. Patience begins anew with each piece."""
+        pieces = response.aiter_raw()
         while True:
             try:
                 async with asyncio.timeout(self._chunk_seconds):
-                    chunk = await anext(chunks, b"")
+                    piece = await anext(pieces, b"")
             except TimeoutError:
                 raise ModelTimeout(f"{self.server} stopped in the middle for {self._chunk_seconds:g} s") from None
             except (httpx2.HTTPError, OSError) as error:
                 raise ModelError(f"{self.server} broke off in the middle: {_cause(error)}") from None
-            if not chunk:
-                yield buffer
+            if not piece:
                 return
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                yield line
+            yield piece
 
 
 class _Answer:
@@ -127,40 +145,39 @@ class _Answer:
         self._usage: Usage | None = None
         self._finish: str | None = None
         self._thought = False
+        self._rest = b""
 
-    def read(self, line: bytes) -> str:
-        """The text that a line of the stream adds; raises `ModelError` when it is an error or cannot be read."""
-        line = line.strip()
-        if not line or line.startswith(b":") or not line.startswith((b"data:", b"{")):
-            return self._other(line)
+    def read(self, piece: bytes) -> str:
+        """The text that a piece of the body adds, however many lines it holds: what comes together is told together.
+        Raises `ModelError` when it is an error or cannot be read."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        return self._say(self._thoughts.feed("".join([self._line(line) for line in lines if line])))
+
+    def _line(self, line: bytes) -> str:
         data = line.removeprefix(b"data:").strip()
-        if data == b"[DONE]":
+        if data == b"[DONE]" or not data or data.startswith((b":", b"event:", b"id:", b"retry:")):
             return ""
         try:
-            chunk = json.loads(data)
-            return self._read(chunk)
+            return self._chunk(from_json(data))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             raise ModelError(f"{self._model} sent what cannot be read: {data[:80]!r}") from None
 
-    def _other(self, line: bytes) -> str:
-        if not line or line.startswith((b":", b"event:", b"id:", b"retry:")):
-            return ""
-        raise ModelError(f"{self._model} sent what cannot be read: {line[:80]!r}")
-
-    def _read(self, chunk: dict[str, Any]) -> str:
+    def _chunk(self, chunk: dict[str, Any]) -> str:
         if "error" in chunk or chunk.get("object") == "error":
             raise ModelError(f"{self._model} failed while it spoke: {_error_text(chunk)}")
-        self._model = chunk.get("model") or self._model
+        if model := chunk.get("model"):
+            self._model = model
         if usage := chunk.get("usage"):
             self._usage = Usage(int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0), False)
         text = ""
         for choice in chunk.get("choices") or ():
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or choice.get("message") or {}
-            self._thought |= bool(delta.get("reasoning_content") or delta.get("reasoning"))
+            if delta.get("reasoning_content") or delta.get("reasoning"):
+                self._thought = True
             for call in delta.get("tool_calls") or ():
                 self._add_call(call)
-            text += self._say(self._thoughts.feed(delta.get("content") or ""))
+            text += delta.get("content") or ""
         return text
 
     def _add_call(self, piece: dict[str, Any]) -> None:
@@ -179,7 +196,9 @@ class _Answer:
         return text
 
     def rest(self) -> str:
-        return self._say(self._thoughts.end())
+        """What the body's end adds: a last line without a break, and what was held back."""
+        last = self.read(b"\n")
+        return last + self._say(self._thoughts.end())
 
     def completion(self) -> Completion:
         """What was said in all; saying nothing and calling nothing is an error that tells why, where that is known."""
@@ -197,7 +216,7 @@ class _Answer:
         return Completion(text, calls, self._usage or estimate(self._prompt, text), self._model)
 
 
-def _body(prompt: Prompt, model: str, native: bool) -> dict[str, Any]:
+def _body(prompt: Prompt, model: str, native: bool) -> bytes:
     """The request, with only what every known server accepts."""
     body: dict[str, Any] = {
         "model": model,
@@ -210,7 +229,7 @@ def _body(prompt: Prompt, model: str, native: bool) -> dict[str, Any]:
     }
     if native:
         body["tools"] = [{"type": "function", "function": tool._asdict()} for tool in prompt.tools]
-    return body
+    return to_json(body)
 
 
 def _wire(message: Message) -> dict[str, Any]:

@@ -17,6 +17,8 @@ class Passages:
 
     def feed(self, piece: str) -> str:
         """What of the text so far is certain to be outside, beyond what was answered before."""
+        if not self._inside and not self._held and self._marks[0][0] not in piece:
+            return piece
         outside = ""
         text = self._held + piece
         while True:

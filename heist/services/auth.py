@@ -73,6 +73,11 @@ class Client:
     scopes: frozenset[Scope]
     session_id: str | None = None
 
+    @property
+    def principal(self) -> Principal:
+        """The client with all that it may have; a token may hold less."""
+        return Principal(self.name, self.scopes, self.session_id)
+
 
 class Clients:
     """The clients that exist now: one per agent and session, in memory, gone with the session."""

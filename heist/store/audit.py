@@ -1,26 +1,29 @@
 """Writes: every event and its row in one transaction, from one thread.
 
-All events that wait are committed together (group commit), and each publisher is told when its own is on disk. One
-transaction per event blocks on the disk for each; together, 200 sessions cost hardly more than one.
+All events that wait are committed together (group commit), and each publisher is told when its own is on disk. An event
+for which nobody waits yet lingers a moment for company, so that a turn costs about one transaction and 200 sessions
+hardly more than one: a transaction for each event alone doubled the audit's cost.
 """
 
 import asyncio
 import json
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, bindparam, func, insert, select, update
+from sqlalchemy import Engine, Insert, PoolProxiedConnection, Table, Update, bindparam, insert, update
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from heist import events as e
 from heist.errors import StoreError
 from heist.events import Event
 from heist.store import tables
-from heist.store.engine import WRITING
+from heist.store.engine import begin_writing
 
-BATCH = 1000
+LINGER_SECONDS = 0.02
 _STATUS = {
     "session.paused": "paused",
     "session.resumed": "running",
@@ -30,8 +33,7 @@ _STATUS = {
 }
 _ENDS = ("session.stopped", "session.completed", "session.failed")
 _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindparam("session"))
-_SET_STATUS = _SESSION.values(status=bindparam("state"), end_time=bindparam("ended"))
-_SET_TURNS = _SESSION.values(num_turns=bindparam("turns"))
+_LAST = "SELECT max(seq) FROM events"
 
 
 class Waiting(NamedTuple):
@@ -39,18 +41,39 @@ class Waiting(NamedTuple):
     at: str
     body: str
     kept: asyncio.Future[int]
-    loop: asyncio.AbstractEventLoop
+
+
+class Prepared:
+    """A statement compiled once for the database at hand and then given to its driver as it is: on SQLite, going
+    through the toolkit for every row costs three times as much as the whole transaction."""
+
+    def __init__(self, statement: Insert | Update, engine: Engine) -> None:
+        compiled = statement.compile(engine)
+        assert isinstance(compiled, SQLCompiler)
+        self._sql = str(compiled)
+        self._order = compiled.positiontup
+
+    def run(self, cursor: DBAPICursor, rows: Sequence[Mapping[str, object]]) -> None:
+        """Executes for each row, given by the names of its columns or bound parameters."""
+        order = self._order
+        cursor.executemany(self._sql, rows if order is None else [[row.get(name) for name in order] for row in rows])
 
 
 class Audit:
-    """The keeper of the log. `keep` may be called from the event loop alone; `close` writes what still waits."""
+    """The keeper of the log. `keep` and `flush` may be called from the event loop alone; what lingers
+    at `close` is lost unless it was flushed."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
+        self._lingering: list[Waiting] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
 
     def open(self) -> None:
+        """Begins to write, for the event loop that runs now."""
+        self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._write, name="audit", daemon=True)
         self._thread.start()
 
@@ -61,57 +84,51 @@ class Audit:
             self._thread = None
 
     def keep(self, event: Event, at: str, body: str) -> asyncio.Future[int]:
-        """The future gives the event's `seq` once it is on disk; it raises `StoreError` if that was not possible."""
-        loop = asyncio.get_running_loop()
-        kept = loop.create_future()
+        """The future gives the event's `seq` once it is on disk; it raises `StoreError` if that was not possible. It
+        may linger for LINGER_SECONDS unless `flush` is called."""
+        kept = self._loop.create_future()
         if self._thread is None:
             kept.set_exception(StoreError("the audit is closed"))
-        else:
-            self._queue.put(Waiting(event, at, body, kept, loop))
+            return kept
+        self._lingering.append(Waiting(event, at, body, kept))
+        if self._timer is None:
+            self._timer = self._loop.call_later(LINGER_SECONDS, self.flush)
         return kept
 
+    def flush(self) -> None:
+        """Whatever lingers is written now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._lingering:
+            self._queue.put(self._lingering)
+            self._lingering = []
+
     def _write(self) -> None:
+        writer = Writer(self._engine)
         open_ = True
         while open_:
             waiting, open_ = self._next_batch()
-            results = self._commit(waiting)
-            for loop in {entry.loop for entry in waiting}:
-                mine = [
-                    (entry.kept, result) for entry, result in zip(waiting, results, strict=True) if entry.loop is loop
-                ]
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(_tell, mine)
+            results = writer.commit(waiting)
+            if results and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(_tell, [entry.kept for entry in waiting], results)
+        writer.close()
 
     def _next_batch(self) -> tuple[list[Waiting], bool]:
+        """All that is to be written, nothing only when the audit closes; and whether it stays open."""
         waiting: list[Waiting] = []
-        entry = self._queue.get()
-        while entry is not None:
-            waiting.append(entry)
-            if len(waiting) == BATCH:
-                return waiting, True
+        entries = self._queue.get()
+        while entries is not None:
+            waiting += entries
             try:
-                entry = self._queue.get_nowait()
+                entries = self._queue.get_nowait()
             except queue.Empty:
                 return waiting, True
         return waiting, False
 
-    def _commit(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
-        """One row number or error per entry. When a batch is refused each entry is tried alone, so that one bad event
-        fails one publisher."""
-        if not waiting:
-            return []
-        try:
-            with self._engine.connect().execution_options(**WRITING) as connection, connection.begin():
-                return list(_store(connection, waiting))
-        except SQLAlchemyError as error:
-            if len(waiting) > 1:
-                return [result for entry in waiting for result in self._commit([entry])]
-            cause = getattr(error, "orig", None) or error
-            return [StoreError(f"the audit could not be written: {cause}")]
 
-
-def _tell(results: list[tuple[asyncio.Future[int], int | StoreError]]) -> None:
-    for kept, result in results:
+def _tell(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | StoreError]) -> None:
+    for kept, result in zip(waiting, results, strict=True):
         if kept.cancelled():
             continue
         if isinstance(result, StoreError):
@@ -120,42 +137,79 @@ def _tell(results: list[tuple[asyncio.Future[int], int | StoreError]]) -> None:
             kept.set_result(result)
 
 
-def _store(connection: Connection, waiting: Sequence[Waiting]) -> range:
-    """Inserts the events and their rows; answers their row numbers. The write lock is held, so the numbers follow the
-    largest one without a gap, also when another process writes to the same file."""
-    last = connection.scalar(select(func.max(tables.events.c.seq))) or 0
-    numbers = range(last + 1, last + 1 + len(waiting))
-    by_table: dict[Table, list[dict[str, object]]] = {}
-    for seq, entry in zip(numbers, waiting, strict=True):
-        event = entry.event
-        row = {"seq": seq, "session_id": event.session_id, "kind": event.kind, "at": entry.at, "body": entry.body}
-        by_table.setdefault(tables.events, []).append(row)
-        match event:
-            case e.SessionStarted():
-                connection.execute(insert(tables.sessions), [_session_row(event, entry.at)])
-            case e.MessageCompleted():
-                by_table.setdefault(tables.messages, []).append(_message_row(event, entry.at))
-            case e.ToolCalled():
-                by_table.setdefault(tables.tool_usage, []).append(_tool_row(event, entry.at, seq))
-    for table in (tables.events, tables.messages, tables.tool_usage):
-        if rows := by_table.get(table):
-            connection.execute(insert(table), rows)
-    _update_sessions(connection, waiting)
-    return numbers
+class Writer:
+    """The one connection that writes, in the audit's own thread."""
 
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: PoolProxiedConnection | None = None
+        self._inserts = {
+            table: Prepared(insert(table), engine)
+            for table in (tables.sessions, tables.events, tables.messages, tables.tool_usage)
+        }
+        self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
+        self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
 
-def _update_sessions(connection: Connection, waiting: Sequence[Waiting]) -> None:
-    turns: dict[str, int] = {}
-    for entry in waiting:
-        event = entry.event
-        if isinstance(event, e.MessageCompleted | e.MessageFailed):
-            turns[event.session_id] = event.turn
-        elif event.kind in _STATUS:
-            ended = entry.at if event.kind in _ENDS else None
-            values = {"session": event.session_id, "state": _STATUS[event.kind], "ended": ended}
-            connection.execute(_SET_STATUS, [values])
-    if turns:
-        connection.execute(_SET_TURNS, [{"session": session, "turns": turn} for session, turn in turns.items()])
+    def commit(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+        """One row number or error per entry. When a batch is refused each entry is tried alone, so that one bad event
+        fails one publisher."""
+        if not waiting:
+            return []
+        try:
+            if self._connection is None:
+                self._connection = self._engine.raw_connection()
+            cursor = self._connection.cursor()
+            begin_writing(cursor, self._engine)
+            numbers = list(self._store(cursor, waiting))
+            self._connection.commit()
+            return [*numbers]
+        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+            self.close()
+            if len(waiting) > 1:
+                return [result for entry in waiting for result in self.commit([entry])]
+            return [StoreError(f"the audit could not be written: {getattr(error, 'orig', None) or error}")]
+
+    def close(self) -> None:
+        """Gives the connection back; what was not committed is rolled back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> range:
+        """Inserts the events and their rows; answers their row numbers. The write lock is held, so the numbers follow
+        the largest one without a gap, also when another process writes to the same file."""
+        cursor.execute(_LAST)
+        last = (cursor.fetchone() or [None])[0] or 0
+        numbers = range(last + 1, last + 1 + len(waiting))
+        rows: dict[Table, list[dict[str, object]]] = {table: [] for table in self._inserts}
+        turns: dict[str, int] = {}
+        statuses: list[dict[str, object]] = []
+        for seq, (event, at, body, _) in zip(numbers, waiting, strict=True):
+            session_id = event.session_id
+            rows[tables.events].append(
+                {"seq": seq, "session_id": session_id, "kind": event.kind, "at": at, "body": body}
+            )
+            match event:
+                case e.SessionStarted():
+                    rows[tables.sessions].append(_session_row(event, at))
+                case e.MessageCompleted():
+                    rows[tables.messages].append(_message_row(event, at))
+                    turns[session_id] = event.turn
+                case e.MessageFailed():
+                    turns[session_id] = event.turn
+                case e.ToolCalled():
+                    rows[tables.tool_usage].append(_tool_row(event, at, seq))
+                case _ if event.kind in _STATUS:
+                    ended = at if event.kind in _ENDS else None
+                    statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
+        for table, some in rows.items():
+            if some:
+                self._inserts[table].run(cursor, some)
+        if turns:
+            self._set_turns.run(cursor, [{"session": one, "turns": turn} for one, turn in turns.items()])
+        if statuses:
+            self._set_status.run(cursor, statuses)
+        return numbers
 
 
 def _session_row(event: e.SessionStarted, at: str) -> dict[str, object]:

@@ -3,16 +3,15 @@
 import sqlite3
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError
 
 from heist.errors import ConfigError
 
-WRITING = {"sqlite_begin": "IMMEDIATE"}
-
 
 def connect(url: str) -> Engine:
     """An engine for `url`; opens nothing yet. On SQLite: a write-ahead log, every commit on disk before it returns,
-    and transactions that begin where SQLAlchemy says so (a writer takes the lock at once: `WRITING`)."""
+    and transactions that begin where SQLAlchemy says so, not where the driver thinks that they might."""
     try:
         engine = create_engine(url)
     except (ArgumentError, ModuleNotFoundError) as error:
@@ -30,5 +29,11 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    connection.exec_driver_sql("BEGIN")
+
+
+def begin_writing(cursor: DBAPICursor, engine: Engine) -> None:
+    """Begins a transaction that will write. SQLite takes its write lock at once, so that what is read in it still
+    holds when it is written; other databases have begun by themselves."""
+    if engine.dialect.name == "sqlite":
+        cursor.execute("BEGIN IMMEDIATE")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -42,7 +43,7 @@ class Tool(Generic[A]):
 
     @property
     def schema(self) -> dict[str, Any]:
-        return self.arguments.model_json_schema()
+        return _schema(self.arguments)
 
     @property
     def main_argument(self) -> str:
@@ -50,6 +51,11 @@ class Tool(Generic[A]):
 
 
 AnyTool = Tool[Any]
+
+
+@cache
+def _schema(arguments: type[Arguments]) -> dict[str, Any]:
+    return arguments.model_json_schema()
 
 
 class Outcome(NamedTuple):
