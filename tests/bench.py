@@ -7,7 +7,8 @@
    everything on: token verified, tool run, events on disk (WAL, synchronous=FULL), watchers told, words streamed.
 2. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
 
-The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on shared machines are noisy: read the ratios.
+The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on
+shared machines are noisy: read the ratios.
 """
 
 import asyncio
