@@ -9,7 +9,8 @@ one beside; inside a package siblings may use each other, without a ring. Data g
     agents                                 the crew, its turns, its orchestrator
     services                               who may do what, and the tools
     llm  store  world  bus                 models, the audit, the bank, who listens
-    settings  configfile  events  clock  seeds   the words that every room speaks
+    settings  events  clock  seeds         the words that every room speaks
+    configfile                             a file, read or refused in one sentence
     errors                                 what can go wrong
 
 `tests/test_floors.py` reads this table and holds every import in the tree to it.

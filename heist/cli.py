@@ -42,12 +42,19 @@ def _give_up(error: HeistError) -> NoReturn:
     sys.exit(1)
 
 
-@cli.callback()
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """A crew of language-model agents plans a bank heist. You watch, and steer."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         out.print(__version__)
         raise typer.Exit
+
+
+@cli.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A crew of language-model agents plans a bank heist. You watch, and steer."""
 
 
 @cli.command()

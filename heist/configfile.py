@@ -26,6 +26,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be a word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -46,17 +48,14 @@ def load(path: Path, section: type[S]) -> S:
 
 @lru_cache(maxsize=64)
 def _load(path: Path, section: type[S], _changed: int, _size: int) -> S:
-    loader = _Loader(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
     try:
-        root = loader.get_single_node()
-        content = None if root is None else loader.construct_document(root)
+        root, content = _parsed(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from None
-    finally:
-        loader.dispose()
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}, line 1: expected a mapping of keys, found {type(content).__name__}")
     try:
@@ -67,11 +66,22 @@ def _load(path: Path, section: type[S], _changed: int, _size: int) -> S:
         raise ConfigError(f"{path}, line {_line(root, place)}: {sentence(place, first['msg'])}") from None
 
 
+def _parsed(text: str) -> tuple[yaml.Node | None, object]:
+    """(the nodes with their marks, the content)."""
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        return root, None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
 def sentence(place: Sequence[str | int], message: str) -> str:
     """`agents.2.scopes: input should be …`: where, and what was expected, from one pydantic error."""
     where = ".".join(str(step) for step in place)
     expected = message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "there is no such key")
-    return f"{where}: {expected[:1].lower()}{expected[1:]}" if where else expected
+    expected = expected[:1].lower() + expected[1:]
+    return f"{where}: {expected}" if where else expected
 
 
 def _line(root: yaml.Node | None, place: Sequence[str | int]) -> int:

@@ -95,9 +95,7 @@ def serving(settings: Settings) -> Generator[House]:
     """The app under a real uvicorn on a free port of the loopback, in a thread of its own."""
     announced: Announced = []
     app = create_app(settings, announcing(announced))
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, loop="asyncio")
-    )
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1, loop="asyncio"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -112,9 +112,9 @@ class Endpoint:
                     stream=True,
                     stream_cls=openai.AsyncStream[Any],
                 )  # type: ignore[return-value]  # a response class in cast_to is answered as it is, stream or not
-        except (TimeoutError, openai.APITimeoutError):
+        except TimeoutError:
             raise ModelTimeout(f"{self.server} sent nothing for {self._first_seconds:g} s") from None
-        except openai.APIConnectionError as error:
+        except openai.APIConnectionError as error:  # also its time-out, which here can only be the connection's
             raise ModelUnreachable(f"{self.server} cannot be reached: {_cause(error)}") from None
 
     async def _reads(self, response: httpx2.Response) -> AsyncGenerator[bytes]:
@@ -261,6 +261,6 @@ def _cause(error: BaseException) -> str:
     words = ""
     cause: BaseException | None = error
     while cause is not None:
-        words = str(cause) or words
+        words = " ".join(str(cause).split()) or words
         cause = cause.__cause__ or cause.__context__
     return words or type(error).__name__

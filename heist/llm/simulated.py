@@ -32,6 +32,7 @@ _TABLE = re.compile(r"^(\w+) \| CREATE TABLE", re.MULTILINE)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
 _NUMBER = re.compile(r"(?<![\d:.-])\d{1,4}(?![\d:]|[.-]\d)")
+_FIGURE = re.compile(r"\d")
 _MINUTES = re.compile(r"(\d{1,4}) minutes")
 
 
@@ -202,7 +203,7 @@ def _facts(note: Note) -> list[str]:
             columns = lines[0].split(" | ")
             return [_row(columns, line.split(" | ")) for line in lines[1:] if " | " in line]
         case "file_reader" if note.argument != "index":
-            return [sentence for line in lines[1:] for sentence in _SENTENCE.split(line) if _NUMBER.search(sentence)]
+            return [sentence for line in lines[1:] for sentence in _SENTENCE.split(line) if _FIGURE.search(sentence)]
     return []
 
 
@@ -235,7 +236,7 @@ def _heard(scene: Scene, chance: random.Random) -> tuple[str, str] | None:
         for name, text in scene.said
         if name != scene.name
         for sentence in _SENTENCE.split(text)
-        if _NUMBER.search(sentence) and not _ASIDE.match(sentence) and "«" not in sentence
+        if _FIGURE.search(sentence) and not _ASIDE.match(sentence) and "«" not in sentence
     ]
     return chance.choice(quotes) if quotes else None
 

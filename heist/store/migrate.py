@@ -1,5 +1,8 @@
 """Brings the database to the schema of this version, by Alembic."""
 
+import os
+from pathlib import Path
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -33,9 +36,20 @@ def upgrade(engine: Engine) -> None:
         ) from None
 
 
+def is_to_be_made(engine: Engine) -> bool:
+    """Whether the database is a file that does not exist yet, in a folder where it can be made."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name == ":memory:":
+        return False
+    path = Path(name)
+    return not path.exists() and os.access(path.parent, os.W_OK)
+
+
 def revisions(engine: Engine) -> tuple[str | None, str | None]:
-    """(the revision that the database is at, the one that this version wants)."""
+    """(the revision that the database is at, the one that this version wants); makes no file that is not there."""
     wanted = ScriptDirectory.from_config(_config()).get_current_head()
+    if is_to_be_made(engine):
+        return None, wanted
     try:
         with engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision(), wanted

@@ -37,12 +37,13 @@ export function apply(state, event) {
     case "round.started":
       state.round = event.round;
       return undefined;
-    case "message.started":
+    case "message.started": {
       agent(state, event.agent).speaking = true;
-      turn(state, event).status = "speaking";
+      begin(turn(state, event)).round = event.round;
       return event.turn;
+    }
     case "message.delta": {
-      const spoken = turn(state, event);
+      const spoken = begin(turn(state, event));
       if (spoken.status === "speaking") spoken.text = spoken.text.slice(0, event.offset) + event.text;
       return event.turn;
     }
@@ -100,6 +101,12 @@ function turn(state, event) {
     state.turns.set(event.turn, found);
   }
   return found;
+}
+
+// A turn that was cut off is taken again from its first word. Words are told at once and what is stored a moment later,
+// so the first word may come before `message.started`.
+function begin(turn) {
+  return turn.status === "interrupted" ? Object.assign(turn, { status: "speaking", text: "", error: "" }) : turn;
 }
 
 function quiet(state, event, status) {

@@ -3,7 +3,8 @@
 import { $, call, element } from "./dom.js";
 import { follow } from "./stream.js";
 
-const rows = new Map();
+const rows = new Map(); // session id -> its row
+let oldest = ""; // the session id that the list ends on
 
 export async function open(link) {
   $("lobby").hidden = false;
@@ -41,21 +42,25 @@ async function start(submitted) {
 async function sessions(link) {
   const page = await call("/api/sessions");
   if (!page) return;
-  page.sessions.forEach((session) => $("sessions").append(row(session)));
+  append(page.sessions);
   $("none").hidden = rows.size > 0;
-  $("more").hidden = page.sessions.length < 50;
   follow({ after: page.seq }, hear, link);
 }
 
 async function older() {
-  const page = await call(`/api/sessions?before=${[...rows.keys()].pop()}`);
-  if (!page) return;
-  page.sessions.forEach((session) => $("sessions").append(row(session)));
-  $("more").hidden = page.sessions.length < 50;
+  const page = await call(`/api/sessions?before=${oldest}`);
+  if (page) append(page.sessions);
+}
+
+function append(older) {
+  older.forEach((session) => $("sessions").append(row(session)));
+  oldest = older.at(-1)?.session_id ?? oldest;
+  $("more").hidden = older.length < 50;
 }
 
 function hear(event) {
-  if (event.kind === "session.started") {
+  // The list is read after its place in the log, so a session may be in both.
+  if (event.kind === "session.started" && !rows.has(event.session_id)) {
     $("none").hidden = true;
     $("sessions").prepend(row({ ...event, start_time: event.at, status: "running", num_turns: 0, total: event.rounds * event.seats.length }));
   } else {

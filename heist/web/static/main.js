@@ -17,14 +17,10 @@ function link(word) {
   $("problem").hidden = false;
 }
 
-function theme(chosen) {
-  if (chosen) document.documentElement.dataset.theme = chosen;
-}
-
 function switchTheme() {
   const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
+  document.documentElement.dataset.theme = dark ? "light" : "dark";
   localStorage.setItem("theme", dark ? "light" : "dark");
-  theme(localStorage.getItem("theme"));
 }
 
 const keys = {
@@ -33,14 +29,16 @@ const keys = {
 };
 
 document.addEventListener("keydown", (key) => {
-  const typing = key.target.closest("input, textarea, select, button, a, summary");
+  // A field keeps every key, a button only those that press it: after a click on Pause, N must still take a step.
+  const writing = key.target.closest("input, textarea, select");
+  const pressing = [" ", "Enter"].includes(key.key) && key.target.closest("button, a, summary");
+  const act = keys[key.key.toLowerCase()];
   if (key.key === "Escape") document.activeElement.blur();
-  if (typing || key.ctrlKey || key.metaKey || key.altKey || !keys[key.key]) return;
+  if (writing || pressing || key.repeat || key.ctrlKey || key.metaKey || key.altKey || !act) return;
   key.preventDefault();
-  keys[key.key]();
+  act();
 });
 
-theme(localStorage.getItem("theme"));
 $("theme").addEventListener("click", switchTheme);
 if (path) session.open(decodeURIComponent(path[1]), link);
 else lobby.open(link);

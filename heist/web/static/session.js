@@ -6,13 +6,14 @@ import { follow } from "./stream.js";
 
 const drawn = new Map(); // turn -> its article
 const OVER = ["completed", "stopped", "failed"];
-let state = empty(), id = "", dirty = new Set(), scheduled = false, stopping = false, followsEnd = true;
+let state = empty(), id = "", dirty = new Set(), scheduled = false, stopping = false;
+let followsEnd = !location.hash; // an address of a message leads to it, not to the end
 
 export async function open(sessionId, link) {
   id = sessionId;
-  $("session").hidden = false;
   document.title = `heist: ${id}`;
   if (!await call(`/api/sessions/${encodeURIComponent(id)}`)) return;
+  $("session").hidden = false;
   $("pause").addEventListener("click", pause);
   $("step").addEventListener("click", () => order("step"));
   $("stop").addEventListener("click", stop);
@@ -48,12 +49,14 @@ function hear(event) {
 
 function draw() {
   scheduled = false;
-  dirty.forEach((turn) => drawTurn(state.turns.get(turn)));
+  const sought = drawn.has(Number(location.hash.slice(2))) ? "" : location.hash.slice(1);
+  [...dirty].sort((one, other) => one - other).forEach((turn) => drawTurn(state.turns.get(turn)));
   dirty = new Set();
   drawHead();
   drawCrew();
   drawCommands();
   drawActivity();
+  if (sought) document.getElementById(sought)?.scrollIntoView();
   if (followsEnd) $("feed").scrollTop = $("feed").scrollHeight;
   else $("latest").hidden = false;
 }
@@ -107,10 +110,26 @@ function drawTurn(turn) {
     turn.error ? element("p", { class: "error" }, `✕ ${turn.status === "interrupted" ? "cut off" : "no message"}: ${turn.error}`) : null,
   );
   const before = drawn.get(turn.turn);
-  if (before) before.replaceWith(made);
-  else $("feed").append(made);
-  drawn.set(turn.turn, made);
-  if (location.hash === `#m${turn.turn}` && !before) made.scrollIntoView();
+  if (before) redraw(before, made);
+  else $("feed").insertBefore(made, later(turn.turn));
+  drawn.set(turn.turn, before ?? made);
+}
+
+// Changes only what is new: a tool's result that somebody has opened stays open, and the focus stays where it is.
+function redraw(article, made) {
+  const kept = article.querySelectorAll("details").length;
+  const [header, ...rest] = [...made.children];
+  article.className = made.className;
+  if (!article.firstElementChild.isEqualNode(header)) article.firstElementChild.replaceWith(header);
+  [...article.children].slice(1 + kept).forEach((child) => child.remove());
+  article.append(...rest.slice(kept));
+}
+
+// The article that a turn's own must stand before. At full speed a turn's first words can overtake the turn before.
+function later(turn) {
+  let found = null;
+  for (let one = $("feed").lastElementChild; one && Number(one.id.slice(1)) > turn; one = one.previousElementSibling) found = one;
+  return found;
 }
 
 function meta(turn) {

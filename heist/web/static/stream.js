@@ -31,7 +31,8 @@ export function follow(query, hear, link) {
     clearTimeout(retry);
     if (ended) return;
     link("reconnecting");
-    const status = await fetch("/api/house").then((answer) => answer.status, () => 0);
+    // Not /api/house, which may have to search for a model server first.
+    const status = await fetch("/api/sessions?limit=1").then((answer) => answer.status, () => 0);
     if (ended) return;
     if (status === 401) link("signed out");
     else retry = setTimeout(open, 1000);

@@ -1,0 +1,70 @@
+"""A crew is a YAML file; a wrong one is refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from heist.agents import crew as crews
+from heist.errors import ConfigError, NotFound
+from heist.settings import Settings
+
+pytestmark = pytest.mark.mission("S16", "S21")
+GOOD = """\
+name: Two
+scenario: first_national_bank
+rounds: 2
+agents:
+  - {name: ann, role: planner, scopes: ["files:read"], persona: You plan.}
+  - {name: bob, role: driver, scopes: [], persona: You drive.}
+"""
+
+
+def test_the_crew_that_comes_with_the_program_has_its_six() -> None:
+    crew = crews.read(Settings().config, "crew")
+    names = [member.name for member in crew.agents]
+    assert names == ["planner", "hacker", "safecracker", "intel", "driver", "lookout"]
+    assert (crew.rounds, crew.context, crew.order) == (5, 5, "round_robin")
+
+
+def test_another_file_alone_is_another_crew(tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(GOOD)
+    (tmp_path / "notes.yaml").write_text("hello: there\n")
+    assert crews.crews(tmp_path) == ["two"]
+    assert [member.name for member in crews.read(tmp_path, "two").agents] == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("name: bob", "name: Ann", "line 4: agents: the name 'ann' stands 2 times; each agent needs its own"),
+        ("files:read", "files:write", "line 5: agents.0.scopes: unknown scope 'files:write'; expected some of: calc"),
+        ("files:read", "session:control", "line 5: agents.0.scopes: unknown scope 'session:control'"),
+        ("rounds: 2", "round: 2", "line 3: round: there is no such key"),
+        ("rounds: 2", "rounds: 0", "line 3: rounds: input should be greater than or equal to 1"),
+        ("rounds: 2", "order: backwards", "line 3: order: input should be 'round_robin' or 'random'"),
+        ("role: driver", "rolle: driver", "line 6: agents.1.role: field required"),
+        ("name: ann", "name: a nn", "line 5: agents.0.name: string should match pattern"),
+        ("name: ann", "name: <b>", "line 5: agents.0.name: string should match pattern"),
+        ("persona: You plan.", "persona: ''", "line 5: agents.0.persona: string should have at least 1 character"),
+        ("scenario: first_national_bank", "scenario: ../x", "line 2: scenario: string should match pattern"),
+    ],
+)
+def test_a_wrong_crew_is_refused_with_line_key_and_expectation(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    (tmp_path / "two.yaml").write_text(GOOD.replace(old, new))
+    with pytest.raises(ConfigError) as refused:
+        crews.read(tmp_path, "two")
+    assert f"two.yaml, {sentence}" in str(refused.value)
+
+
+def test_a_crew_of_one_is_none(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("\n".join(GOOD.splitlines()[:-1]))
+    with pytest.raises(ConfigError, match="agents: tuple should have at least 2 items"):
+        crews.read(tmp_path, "one")
+
+
+@pytest.mark.parametrize("name", ["nobody", "../crew", "scenarios/first_national_bank", "", "/etc/passwd", "crew.yaml"])
+def test_a_name_that_is_no_crew_says_which_there_are(name: str) -> None:
+    with pytest.raises(NotFound, match="there is no crew .* there are: crew"):
+        crews.read(Settings().config, name)

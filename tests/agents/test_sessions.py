@@ -1,0 +1,396 @@
+"""Sessions as they run: whole, steered, many at once, and brought back."""
+
+import asyncio
+import json
+import shutil
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from heist import events as e
+from heist.agents.sessions import LONGEST_COMMAND, Order
+from heist.errors import Conflict, HeistError, InsufficientScope, Invalid, ModelError, NotFound, StoreError
+from heist.runtime import Runtime
+from heist.services.auth import Principal, Scope
+from heist.settings import Settings
+from heist.store import tables
+from tests.conftest import USER, FakeModel, kinds
+from tests.strategies import CREW
+
+pytestmark = pytest.mark.anyio
+
+
+def log(runtime: Runtime, session_id: str) -> list[e.Event]:
+    return [e.parse(entry.body) for entry in runtime.queries.log(0, session_id, 100_000)]
+
+
+async def until(runtime: Runtime, session_id: str, kind: str, count: int = 1) -> None:
+    """Waits until the log of a session holds `count` events of a kind."""
+    async with asyncio.timeout(10):
+        while kinds(log(runtime, session_id)).count(kind) < count:
+            await asyncio.sleep(0.005)
+
+
+async def run(runtime: Runtime, order: Order | None = None) -> list[e.Event]:
+    session_id = await runtime.sessions.start(USER, order or Order(seed=7))
+    await runtime.sessions.finished(session_id)
+    return log(runtime, session_id)
+
+
+def turns(events: list[e.Event]) -> list[tuple[int, int, str]]:
+    return [(event.turn, event.round, event.agent) for event in events if isinstance(event, e.MessageCompleted)]
+
+
+WHOLE = [(turn, (turn - 1) // 6 + 1, CREW[(turn - 1) % 6]) for turn in range(1, 31)]
+
+
+@pytest.mark.mission("S6", "S15")
+async def test_a_session_is_six_agents_by_five_rounds_with_tool_calls(runtime: Runtime) -> None:
+    events = await run(runtime)
+    assert turns(events) == WHOLE
+    assert kinds(events).count("round.started") == kinds(events).count("round.completed") == 5
+    assert (kinds(events)[0], kinds(events)[-1]) == ("session.started", "session.completed")
+    assert kinds(events).count("tool.called") >= 5
+    row = runtime.queries.session(events[0].session_id)
+    assert row is not None
+    assert (row.status, row.num_turns, row.simulated, row.model) == ("completed", 30, True, "simulated crew")
+
+
+async def test_the_rows_say_what_the_events_say(runtime: Runtime) -> None:
+    events = await run(runtime)
+    with runtime.engine.connect() as connection:
+        messages = connection.execute(select(tables.messages).order_by(tables.messages.c.turn_id)).mappings().all()
+        used = connection.execute(select(tables.tool_usage).order_by(tables.tool_usage.c.seq)).mappings().all()
+    completed = [event for event in events if isinstance(event, e.MessageCompleted)]
+    assert [(row["turn_id"], row["message"]) for row in messages] == [(event.turn, event.text) for event in completed]
+    called = [event for event in events if isinstance(event, e.ToolCalled)]
+    assert [
+        (row["agent_name"], row["tool_name"], json.loads(row["tool_params"]), row["tool_result"]) for row in used
+    ] == [(event.agent, event.tool, event.arguments, event.result) for event in called]
+    assert all(row["success"] == event.success for row, event in zip(used, called, strict=True))
+
+
+async def test_the_same_seed_is_the_same_conversation(runtime: Runtime) -> None:
+    first, second, other = await run(runtime), await run(runtime), await run(runtime, Order(seed=8))
+    said = [
+        [event.text for event in events if isinstance(event, e.MessageCompleted)] for events in (first, second, other)
+    ]
+    assert said[0] == said[1] != said[2]
+
+
+@pytest.mark.mission("S15")
+async def test_fifty_sessions_at_once_are_each_complete_ordered_and_unmixed(runtime: Runtime) -> None:
+    ids = await asyncio.gather(*(runtime.sessions.start(USER, Order(seed=seed)) for seed in range(50)))
+    assert len(set(ids)) == 50
+    await asyncio.gather(*(runtime.sessions.finished(session_id) for session_id in ids))
+    for seed, session_id in enumerate(ids):
+        events = log(runtime, session_id)
+        assert turns(events) == WHOLE
+        assert {event.session_id for event in events} == {session_id}
+        started = events[0]
+        assert isinstance(started, e.SessionStarted)
+        assert started.seed == seed
+        for before, after in pairwise(kinds(events)):
+            assert (before == "message.started") <= (after in ("tool.called", "message.completed"))
+    assert len({entry.seq for entry in runtime.queries.log(0, None, 100_000)}) == runtime.queries.last_seq()
+
+
+async def test_every_token_of_a_session_dies_with_it(runtime: Runtime) -> None:
+    await run(runtime)
+    assert runtime.clients._clients == {}
+    assert runtime.registry._banks == {}
+
+
+@pytest.mark.mission("S12")
+async def test_pause_holds_between_turns_and_loses_none(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(words_per_second=1000))
+    for count in (1, 3, 6):
+        await until(runtime, session_id, "message.completed", count)
+        await runtime.sessions.pause(USER, session_id)
+        await asyncio.sleep(0.25)
+        held = kinds(log(runtime, session_id)).count("message.started")
+        assert kinds(log(runtime, session_id)).count("message.completed") == held
+        await asyncio.sleep(0.1)
+        assert kinds(log(runtime, session_id)).count("message.started") == held
+        await runtime.sessions.resume(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    assert turns(log(runtime, session_id)) == WHOLE
+
+
+@pytest.mark.mission("S12")
+async def test_a_step_lets_one_turn_through(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True, seed=1))
+    for count in (1, 2):
+        await runtime.sessions.step(USER, session_id)
+        await until(runtime, session_id, "message.completed", count)
+        await asyncio.sleep(0.05)
+        assert len(turns(log(runtime, session_id))) == count
+    await runtime.sessions.resume(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    assert turns(log(runtime, session_id)) == WHOLE
+
+
+@pytest.mark.mission("S12")
+async def test_stop_lets_the_turn_in_hand_finish(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(words_per_second=200))
+    await until(runtime, session_id, "message.started", 2)
+    await runtime.sessions.stop(USER, session_id)
+    with pytest.raises(Conflict, match="is stopping; stop it now to cut its turn off"):
+        await runtime.sessions.stop(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    events = log(runtime, session_id)
+    assert kinds(events).count("message.started") == kinds(events).count("message.completed")
+    assert events[-1] == e.SessionStopped(session_id=session_id, by="user", turns=len(turns(events)))
+
+
+@pytest.mark.mission("S12")
+async def test_stop_now_cuts_the_turn_off_and_says_so(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(words_per_second=2))
+    await until(runtime, session_id, "message.started")
+    await runtime.sessions.stop(USER, session_id, now=True)
+    assert kinds(log(runtime, session_id))[-2:] == ["message.interrupted", "session.stopped"]
+    with pytest.raises(Conflict, match=r"is over \(stopped\)"):
+        await runtime.sessions.resume(USER, session_id)
+
+
+async def test_a_paused_session_can_be_stopped(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    await runtime.sessions.stop(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    assert kinds(log(runtime, session_id))[-1] == "session.stopped"
+
+
+async def test_of_two_orders_at_once_one_is_refused(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    resumed = await asyncio.gather(
+        runtime.sessions.resume(USER, session_id), runtime.sessions.resume(USER, session_id), return_exceptions=True
+    )
+    assert Counter(type(result) for result in resumed) == {type(None): 1, Conflict: 1}
+    await runtime.sessions.finished(session_id)
+    assert kinds(log(runtime, session_id)).count("session.resumed") == 1
+
+
+@pytest.mark.mission("S12")
+async def test_a_command_is_delivered_once_in_the_next_turn_of_its_agent(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=2))
+    assert await runtime.sessions.command(USER, session_id, "intel", "Check the dogs") == 1
+    assert await runtime.sessions.command(USER, session_id, "driver", " Warm up ") == 2
+    await runtime.sessions.resume(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    events = log(runtime, session_id)
+    delivered = [(event.command, event.turn) for event in events if isinstance(event, e.CommandDelivered)]
+    assert delivered == [(1, 4), (2, 5)]
+    spoken = {event.turn: event.text for event in events if isinstance(event, e.MessageCompleted)}
+    assert [turn for turn, text in spoken.items() if "As ordered: Check the dogs." in text] == [4]
+    assert [turn for turn, text in spoken.items() if "As ordered: Warm up." in text] == [5]
+
+
+async def test_orders_that_make_no_sense_are_refused_and_nothing_is_lost(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    before = len(log(runtime, session_id))
+    for agent, text, error in (
+        ("nobody", "go", NotFound),
+        ("intel", "  ", Invalid),
+        ("intel", "x" * (LONGEST_COMMAND + 1), Invalid),
+    ):
+        with pytest.raises(error):
+            await runtime.sessions.command(USER, session_id, agent, text)
+    for verb in (runtime.sessions.pause, runtime.sessions.resume, runtime.sessions.step, runtime.sessions.stop):
+        with pytest.raises(NotFound, match="there is no session 'heist_x'"):
+            await verb(USER, "heist_x")
+    with pytest.raises(Conflict, match="is paused; there is nothing to pause"):
+        await runtime.sessions.pause(USER, session_id)
+    with pytest.raises(NotFound, match="there is no crew 'none'"):
+        await runtime.sessions.start(USER, Order(crew="none"))
+    assert len(log(runtime, session_id)) == before
+
+
+async def test_a_session_that_is_over_takes_no_orders(runtime: Runtime) -> None:
+    session_id = (await run(runtime, Order(rounds=1)))[0].session_id
+    for refused in (
+        runtime.sessions.command(USER, session_id, "intel", "go"),
+        runtime.sessions.pause(USER, session_id),
+        runtime.sessions.stop(USER, session_id, now=True),
+    ):
+        with pytest.raises(Conflict, match=rf"{session_id} is over \(completed\)"):
+            await refused
+
+
+async def test_who_may_not_steer_is_refused_before_anything_is_looked_at(runtime: Runtime) -> None:
+    reader = Principal("reader", frozenset({Scope.SESSION_READ}))
+    for refused in (
+        runtime.sessions.start(reader, Order(crew="none")),
+        runtime.sessions.pause(reader, "nothing"),
+        runtime.sessions.command(reader, "nothing", "x", ""),
+    ):
+        with pytest.raises(InsufficientScope, match="reader lacks the scope 'session:control'"):
+            await refused
+    with pytest.raises(InsufficientScope, match="session:read"):
+        await runtime.sessions.one(Principal("nobody", frozenset()), "nothing")
+
+
+@asynccontextmanager
+async def opened(settings: Settings, **changed: object) -> AsyncGenerator[Runtime]:
+    async with Runtime(settings.model_copy(update=changed)).opened() as runtime:
+        yield runtime
+
+
+@pytest.mark.mission("S18")
+@pytest.mark.parametrize(
+    "fault", ["fault-500", "fault-hang", "fault-rubbish", "fault-empty", "fault-cut", "fault-late"]
+)
+async def test_a_broken_model_server_never_kills_a_session_nor_speaks(
+    settings: Settings, fake_model: FakeModel, fault: str
+) -> None:
+    async with opened(settings, llm=fake_model.url, llm_first_seconds=0.02) as runtime:
+        model = await runtime.source.model()
+        model.name = fault  # type: ignore[misc]
+        events = await run(runtime, Order(rounds=1))
+        assert kinds(events).count("message.failed") == 6
+        assert "message.completed" not in kinds(events)
+        assert isinstance(events[-1], e.SessionFailed)
+        with runtime.engine.connect() as connection:
+            assert connection.execute(select(tables.messages)).all() == []
+        row = runtime.queries.session(events[0].session_id)
+        assert row is not None
+        assert (row.status, row.num_turns) == ("failed", 6)
+
+
+async def test_a_model_server_that_dies_in_between_costs_its_turns_only(
+    settings: Settings, fake_model: FakeModel
+) -> None:
+    async with opened(settings, llm=fake_model.url) as runtime:
+        session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=1))
+        await runtime.sessions.step(USER, session_id)
+        await until(runtime, session_id, "message.completed")
+        model = await runtime.source.model()
+        model._url = "http://127.0.0.1:9/v1/chat/completions"  # type: ignore[attr-defined]  # nobody is there
+        await runtime.sessions.resume(USER, session_id)
+        await runtime.sessions.finished(session_id)
+        events = log(runtime, session_id)
+        assert kinds(events).count("message.failed") == 5
+        assert events[-1] == e.SessionCompleted(session_id=session_id, turns=6, failed=5)
+
+
+async def test_a_model_server_that_is_down_is_said_before_a_session_is_begun(settings: Settings) -> None:
+    async with opened(settings, llm="http://127.0.0.1:9/v1") as runtime:
+        with pytest.raises(ModelError, match=r"the model server at http://127\.0\.0\.1:9/v1 cannot be reached"):
+            await runtime.sessions.start(USER, Order())
+        assert runtime.queries.newest_sessions(10) == []
+
+
+@pytest.mark.mission("S16")
+async def test_a_wrong_crew_or_scenario_is_said_before_a_session_is_begun(settings: Settings, tmp_path: Path) -> None:
+    config = shutil.copytree(settings.config, tmp_path / "config")
+    crew = (config / "crew.yaml").read_text()
+    (config / "typo.yaml").write_text(crew.replace("persona: >", "personality: >", 1))
+    (config / "lost.yaml").write_text(crew.replace("first_national_bank", "moon_base"))
+    async with opened(settings, config=config) as runtime:
+        with pytest.raises(HeistError, match=r"typo\.yaml, line \d+: agents\.0\.persona: field required"):
+            await runtime.sessions.start(USER, Order(crew="typo"))
+        with pytest.raises(HeistError, match=r"moon_base\.yaml: there is no such file"):
+            await runtime.sessions.start(USER, Order(crew="lost"))
+        assert runtime.queries.newest_sessions(10) == []
+
+
+async def test_a_session_against_a_server_says_who_spoke_and_what_it_cost(
+    settings: Settings, fake_model: FakeModel
+) -> None:
+    async with opened(settings, llm=fake_model.url) as runtime:
+        events = await run(runtime)
+        started = events[0]
+        assert isinstance(started, e.SessionStarted)
+        assert (started.model, started.simulated) == ("fake-1", False)
+        assert fake_model.url in started.server
+        completed = [event for event in events if isinstance(event, e.MessageCompleted)]
+        assert {(event.model, event.estimated) for event in completed} == {("fake-1", False)}
+        assert {event.prompt_tokens for event in completed} == {400, 800}
+
+
+@pytest.mark.mission("B8")
+async def test_a_session_whose_process_was_killed_comes_back_with_no_turn_lost_or_doubled(settings: Settings) -> None:
+    first = Runtime(settings)
+    async with first.opened():
+        session_id = await first.sessions.start(USER, Order(words_per_second=300))
+        await first.sessions.command(USER, session_id, "lookout", "Count the dogs")
+        await until(first, session_id, "message.started", 3)
+        first.sessions._tasks[session_id].cancel()  # as a kill would: nothing more is said
+        first.sessions._running.clear()
+        first.sessions._ended = lambda *_: None  # type: ignore[method-assign,assignment]
+    async with opened(settings) as runtime:
+        row = runtime.queries.session(session_id)
+        assert row is not None
+        assert row.status == "paused"
+        assert kinds(log(runtime, session_id))[-2:] == ["message.interrupted", "session.paused"]
+        await runtime.sessions.resume(USER, session_id)
+        await runtime.sessions.finished(session_id)
+        events = log(runtime, session_id)
+        assert turns(events) == WHOLE
+        assert [event.turn for event in events if isinstance(event, e.CommandDelivered)] == [6]
+        assert kinds(events)[-1] == "session.completed"
+
+
+@pytest.mark.mission("B8")
+async def test_a_server_that_is_shut_down_leaves_its_sessions_paused_for_the_next(settings: Settings) -> None:
+    async with opened(settings) as first:
+        session_id = await first.sessions.start(USER, Order(words_per_second=300))
+        await until(first, session_id, "message.started", 2)
+    async with opened(settings) as second:
+        assert kinds(log(second, session_id)).count("session.paused") == 1
+        await second.sessions.resume(USER, session_id)
+        await second.sessions.finished(session_id)
+        assert turns(log(second, session_id)) == WHOLE
+
+
+async def test_a_session_does_not_go_on_with_another_model(settings: Settings, fake_model: FakeModel) -> None:
+    async with opened(settings) as first:
+        session_id = await first.sessions.start(USER, Order(paused=True))
+    async with opened(settings, llm=fake_model.url) as second:
+        with pytest.raises(Conflict, match="it began with the model 'simulated crew', and now there is 'fake-1'"):
+            await second.sessions.resume(USER, session_id)
+    async with opened(settings) as third:
+        await third.sessions.resume(USER, session_id)
+        await third.sessions.finished(session_id)
+        assert turns(log(third, session_id)) == WHOLE
+
+
+async def test_a_session_of_a_living_process_is_left_alone(settings: Settings) -> None:
+    async with opened(settings) as first:
+        session_id = await first.sessions.start(USER, Order(paused=True))
+        with first.engine.begin() as connection:
+            connection.execute(tables.sessions.update().values(process=1))
+        async with opened(settings) as second:
+            with pytest.raises(Conflict, match=r"runs in another process \(1\)"):
+                await second.sessions.resume(USER, session_id)
+
+
+async def test_a_log_that_cannot_be_written_ends_the_session_and_says_so(
+    runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    with runtime.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE messages RENAME TO gone")
+    await runtime.sessions.resume(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    await runtime.sessions.close()
+    assert "broke off" in caplog.text
+    [failed] = [event for event in log(runtime, session_id) if isinstance(event, e.SessionFailed)]
+    assert failed.error.startswith("StoreError: the audit could not be written: no such table")
+    with runtime.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO messages")
+    assert kinds(await run(runtime))[-1] == "session.completed"
+
+
+async def test_a_start_that_cannot_be_written_is_refused_and_leaves_nothing_behind(runtime: Runtime) -> None:
+    with runtime.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE sessions RENAME TO gone")
+    with pytest.raises(StoreError, match="the audit could not be written"):
+        await runtime.sessions.start(USER, Order())
+    assert runtime.clients._clients == {}
+    with runtime.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO sessions")

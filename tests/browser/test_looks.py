@@ -1,0 +1,111 @@
+"""What every page is: usable by all, whole on a phone, small, and locked."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from heist.web.pages import STATIC
+from tests.browser.conftest import NARROW, WIDE, Visit, see, watching
+from tests.conftest import House
+
+pytestmark = pytest.mark.browser
+BUDGET = 60_000
+
+
+def blameless(page: Page) -> None:
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def upright(page: Page) -> None:
+    """Nothing is wider than the window."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def busy(page: Page) -> None:
+    """A paused session that has said much, used its tools, and has one order delivered and one waiting."""
+    watching(page, rounds=5, paused=True, seed=3)
+    see(page, "paused")
+    for text in ("Count the guards.", "Wait for the van."):
+        page.get_by_role("textbox", name="Order").fill(text)
+        page.get_by_role("button", name="Send").click()
+        expect(page.get_by_role("textbox", name="Order")).to_have_value("")
+        for _ in range(4):
+            expect(page.locator("#step")).to_be_enabled()
+            done = page.locator("article.turn.done").count()
+            page.get_by_role("button", name="Step").click()
+            expect(page.locator("article.turn.done")).to_have_count(done + 1)
+    page.locator("details.tool summary").first.click()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_every_page_is_accessible_and_no_page_scrolls_sideways(
+    visit: Visit, house: House, size: tuple[int, int], scheme: str
+) -> None:
+    page = visit(house.url, size=size, scheme=scheme)
+    page.get_by_label("Token").fill("wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    blameless(page)
+    upright(page)
+    page.goto(house.login)
+    expect(page.locator("#none")).to_be_visible()
+    blameless(page)
+    busy(page)
+    blameless(page)
+    upright(page)
+    page.goto("/")
+    expect(page.locator("#sessions tr")).to_have_count(1)
+    blameless(page)
+    upright(page)
+
+
+def test_a_finished_session_and_one_with_an_error_are_accessible(visit: Visit, house: House) -> None:
+    page = visit(house.login)
+    watching(page)
+    see(page, "completed")
+    page.evaluate("document.getElementById('problem').hidden = false")
+    page.evaluate("document.getElementById('problem').textContent = 'The server does not answer.'")
+    blameless(page)
+
+
+def test_a_page_of_a_window_of_320_pixels_still_fits(visit: Visit, house: House) -> None:
+    page = visit(house.login, size=(320, 640))
+    upright(page)
+    watching(page)
+    see(page, "completed")
+    upright(page)
+
+
+def test_targets_are_at_least_24_pixels_high(page: Page) -> None:
+    busy(page)
+    small = page.evaluate(
+        "() => [...document.querySelectorAll('button, select, textarea, summary')].filter((one) => one.checkVisibility())"
+        ".filter((one) => one.getBoundingClientRect().height < 24).map((one) => one.outerHTML)"
+    )
+    assert small == []
+
+
+def test_no_agent_is_told_from_another_by_colour_alone(page: Page) -> None:
+    watching(page)
+    see(page, "completed")
+    shapes = page.locator("#agents .shape").all_text_contents()
+    assert len(set(shapes)) == len(shapes) == 6
+    assert page.locator("article.turn .shape").all_text_contents() == shapes
+
+
+def test_all_files_of_the_page_together_keep_the_budget() -> None:
+    assert sum(file.stat().st_size for file in STATIC.iterdir()) <= BUDGET
+
+
+def test_every_answer_carries_the_policy(page: Page) -> None:
+    session_id = watching(page)
+    paths = ["/", f"/s/{session_id}", "/login?token=wrong", "/nowhere", "/api/house", "/api/sessions/none"]
+    for path in [*paths, *(f"/static/{file.name}" for file in STATIC.iterdir())]:
+        policy = page.request.get(path).headers["content-security-policy"]
+        assert "default-src 'none'" in policy, path
+        assert "script-src 'self';" in policy, path
+        assert "frame-ancestors 'none'" in policy, path
+        assert "require-trusted-types-for 'script'" in policy, path
+        assert "unsafe" not in policy, path

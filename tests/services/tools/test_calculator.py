@@ -1,0 +1,284 @@
+"""The calculator: right about arithmetic, deaf to everything else."""
+
+import ast
+import math
+import time
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from heist.errors import ToolError
+from heist.services.auth import Principal, Scope
+from heist.services.tools.calculator import CONSTANTS, LONGEST, NODES, calculate, calculator
+from heist.services.tools.registry import Outcome, Registry
+from heist.settings import shipped
+from heist.world import scenario
+from heist.world.documents import Bank
+from tests.services.test_auth import HandClock
+
+pytestmark = pytest.mark.anyio
+SAFECRACKER = Principal("safecracker", frozenset({Scope.CALCULATOR}), "heist_1")
+PYTHON = {
+    "__builtins__": {},
+    "abs": abs,
+    "min": min,
+    "max": max,
+    "round": round,
+    **{name: getattr(math, name) for name in ("sqrt", "floor", "ceil", "sin", "cos", "tan", "log", "log10", "exp")},
+    "hypot": math.hypot,
+    "factorial": math.factorial,
+    **CONSTANTS,
+}
+
+
+async def used(expression: object) -> Outcome:
+    """The outcome of a call, as an agent gets it."""
+    registry = Registry((calculator,), HandClock())
+    registry.furnish("heist_1", Bank(scenario.read(shipped("config"), "first_national_bank")))
+    return await registry.call(SAFECRACKER, "calculator", {"expression": expression})
+
+
+numbers = (
+    st.integers(0, 10**6).map(str)
+    | st.floats(0, 1e9, allow_nan=False).map(repr)
+    | st.sampled_from(["pi", "e"])
+    | st.builds("({}**{})".format, st.integers(-20, 20), st.integers(-3, 9))
+    | st.builds("factorial({})".format, st.integers(-1, 20))
+)
+trees = st.recursive(
+    numbers,
+    lambda inner: (
+        st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "/", "//", "%"]), inner)
+        | st.builds("{}{}".format, st.sampled_from("+-"), inner)
+        | st.builds(
+            "{}({})".format, st.sampled_from("abs sqrt floor ceil round sin cos tan log log10 exp".split()), inner
+        )
+        | st.builds("{}({}, {})".format, st.sampled_from(["min", "max", "hypot"]), inner, inner)
+    ),
+    max_leaves=9,
+)
+
+
+@given(expression=trees)
+def test_it_always_agrees_with_python(expression: str) -> None:
+    assume(sum(1 for _ in ast.walk(ast.parse(expression))) <= NODES)
+    try:
+        expected = eval(expression, dict(PYTHON))
+    except (ArithmeticError, ValueError):
+        expected = math.nan
+    if isinstance(expected, complex) or not math.isfinite(expected):
+        with pytest.raises(ToolError):
+            calculate(expression)
+        return
+    value = calculate(expression)
+    assert (type(value), value) == (type(expected), expected)
+
+
+@given(expression=st.text(max_size=80))
+def test_no_text_gets_more_out_of_it_than_a_finite_number_or_a_tool_error(expression: str) -> None:
+    try:
+        assert math.isfinite(calculate(expression))
+    except ToolError:
+        return
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("45 - 2 * 10", 25),
+        ("2 ^ 10", 1024),
+        ("sqrt(144)", 12.0),
+        ("7 // 2 + 7 % 2", 4),
+        ("-3 ** 2", -9),
+        ("2 ** -1", 0.5),
+        ("log(8, 2)", 3.0),
+        ("round(2.675, 2)", 2.67),
+        ("max(3, 5, 4)", 5),
+        ("  1 + 1\n", 2),
+        ("0x10 + 1_000", 1016),
+        ("1e3", 1000.0),
+    ],
+)
+def test_it_works_out(expression: str, value: float) -> None:
+    assert calculate(expression) == value
+
+
+async def test_the_answer_repeats_the_expression() -> None:
+    assert (await used(" 45 - 2 * 10 ")).text == "45 - 2 * 10 = 25"
+
+
+async def test_a_fraction_is_shown_with_twelve_digits_at_most() -> None:
+    assert (await used("1 / 3")).text == "1 / 3 = 0.333333333333"
+
+
+HOSTILE = [
+    "__import__('os').system('id')",
+    "__builtins__",
+    "open('/etc/passwd').read()",
+    "open('/tmp/x', 'w')",
+    "().__class__.__bases__[0].__subclasses__()",
+    "(1).__class__",
+    "e.real",
+    "pi.hex()",
+    "sqrt.__self__",
+    "sqrt.__globals__",
+    "math.sqrt(4)",
+    "sqrt",
+    "x",
+    "exec('1')",
+    "eval('1')",
+    "print(1)",
+    "globals()",
+    "getattr(1, 'real')",
+    "pow(9, 9)",
+    "sum([1, 2])",
+    "[x for x in (1, 2)]",
+    "{x: 1 for x in (1, 2)}",
+    "(x for x in (1, 2))",
+    "max(x for x in (1, 2))",
+    "max([1] * 10**9)",
+    "max(*(1, 2))",
+    "max(1, 2, key=abs)",
+    "min(1, **{})",
+    "sqrt(x=4)",
+    "lambda: 1",
+    "(lambda: 1)()",
+    "(x := 5)",
+    "f'{1}'",
+    "f'{1:>999999999}'",
+    "f'{9**9**9}'",
+    "'a'",
+    "'a' * 3",
+    "'%s' % 1",
+    "'%0999999999d' % 1",
+    "b'a'",
+    "'{0.__class__}'.format(1)",
+    "len('a')",
+    "[1, 2][0]",
+    "(1, 2)",
+    "{1, 2}",
+    "1 if 1 else 2",
+    "1 and 2",
+    "not 1",
+    "1 < 2",
+    "1 == 1",
+    "True",
+    "True + 1",
+    "None",
+    "...",
+    "1j",
+    "1j * 1j",
+    "(-1) ** 0.5",
+    "1 << 999999999",
+    "1 >> 1",
+    "5 & 3",
+    "5 | 3",
+    "~5",
+    "2 @ 2",
+    "await x",
+    "yield 1",
+    "import os",
+    "x = 1",
+    "1; 2",
+    "1\n2",
+    "del x",
+    "9**9**9",
+    "9**9**9**9",
+    "9^9^9",
+    "(9**99)**(9**99)",
+    "10**4096",
+    "(2**4000) * (2**4000)",
+    "factorial(171)",
+    "factorial(999999999)",
+    "factorial(factorial(20))",
+    "factorial(-1)",
+    "factorial(3.0)",
+    "1e308 * 10",
+    "1e999",
+    "-1e999",
+    "1e999 - 1e999",
+    "1e999 * 0",
+    "2.0 ** 99999",
+    "exp(99999)",
+    "sqrt(-1)",
+    "log(0)",
+    "floor(1e999)",
+    "round(1e999)",
+    "nan",
+    "inf",
+    "float('nan')",
+    "int('9' * 9999)",
+    "1 / 0",
+    "1 // 0",
+    "1 % 0",
+    "0 ** -1",
+    "0.0 ** -1",
+    "2**4000 / 0.5 / 1e-300",
+    "",
+    " ",
+    "()",
+    "(" * 240 + "1" + ")" * 240,
+    "[" * 250 + "]" * 250,
+    "-" * 400 + "1",
+    "1" + "+1" * 200,
+    "9" * 500,
+    "1**" * 160 + "1",
+    "sqrt(" * 80 + "1" + ")" * 80,
+    "hypot(" + "1," * 200 + "1)",
+    "1\0",
+    "\ud800",
+    "١ +",
+    "# 1",
+    "1 # \\",
+    "\\",
+]
+
+
+@pytest.mark.parametrize("expression", HOSTILE)
+async def test_a_hostile_expression_is_refused_or_bounded(expression: str) -> None:
+    started = time.perf_counter()
+    outcome = await used(expression)
+    assert time.perf_counter() - started < 0.5
+    assert len(outcome.text) < 1_500
+    if expression in BOUNDED:
+        assert outcome.success
+        return
+    assert outcome.fault == "arguments"
+    assert isinstance(outcome.error, ToolError)
+
+
+BOUNDED = ("9" * 500, "1 # \\")
+
+
+@pytest.mark.parametrize("length", [LONGEST + 1, 10_000, 1_000_000])
+async def test_an_expression_that_is_too_long_is_refused_before_it_is_read(length: int) -> None:
+    outcome = await used("1" * length)
+    assert outcome.fault == "arguments"
+    assert outcome.text == "calculator: expression: string should have at most 500 characters"
+
+
+@pytest.mark.parametrize("expression", ["(" * 100_000, "1+" * 100_000 + "1", "-" * 100_000 + "1", "9" * 100_000])
+def test_even_an_expression_that_nobody_measured_is_refused_and_nothing_worse(expression: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(ToolError):
+        calculate(expression)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("expression", [None, 12, 1.5, True, ["1"], {"a": 1}])
+async def test_an_expression_that_is_no_text_is_refused(expression: object) -> None:
+    outcome = await used(expression)
+    assert (outcome.fault, outcome.text) == ("arguments", "calculator: expression: input should be a valid string")
+
+
+def test_a_refusal_repeats_no_more_than_the_beginning_of_an_expression() -> None:
+    with pytest.raises(ToolError) as refusal:
+        calculate("zebra " * 80)
+    assert len(str(refusal.value)) < 200
+
+
+def test_an_expression_of_a_hundred_parts_is_worked_out_and_a_larger_one_is_not() -> None:
+    assert calculate("1" + "+1" * 32) == 33
+    with pytest.raises(ToolError, match="more than 100 parts"):
+        calculate("1" + "+1" * 60)

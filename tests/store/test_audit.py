@@ -1,0 +1,146 @@
+"""The audit: one event and its row in one transaction, complete and in order."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from heist import events as e
+from heist.errors import StoreError
+from heist.store import audit as audits
+from heist.store import tables
+from heist.store.audit import Audit
+from heist.store.engine import connect
+from heist.store.migrate import upgrade
+from tests.strategies import message, session_started, tool_called
+
+pytestmark = pytest.mark.anyio
+AT = "2026-01-01T00:00:00.000000Z"
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    engine = connect(f"sqlite:///{tmp_path}/audit.db")
+    upgrade(engine)
+    return engine
+
+
+@pytest.fixture
+async def audit(engine: Engine) -> AsyncGenerator[Audit]:
+    audit = Audit(engine)
+    audit.open()
+    yield audit
+    audit.flush()
+    audit.close()
+
+
+async def keep(audit: Audit, *events: e.Event) -> list[int]:
+    kept = [audit.keep(event, AT, e.body_of(event)) for event in events]
+    audit.flush()
+    return await asyncio.gather(*kept)
+
+
+def rows(engine: Engine, table: Any) -> list[dict[str, Any]]:
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(select(table)).mappings()]
+
+
+@pytest.mark.mission("S15")
+async def test_an_event_and_its_row_are_one(audit: Audit, engine: Engine) -> None:
+    call = tool_called("s1", 1, success=False, fault="scope", result="no")
+    spoken = message("s1", 1, "hello")
+    assert await keep(audit, session_started("s1"), call, spoken) == [1, 2, 3]
+    assert [row["kind"] for row in rows(engine, tables.events)] == [
+        "session.started",
+        "tool.called",
+        "message.completed",
+    ]
+    assert [e.parse(row["body"]) for row in rows(engine, tables.events)][1:] == [call, spoken]
+    [session] = rows(engine, tables.sessions)
+    assert (session["status"], session["num_turns"], session["start_time"]) == ("running", 1, AT)
+    [stored] = rows(engine, tables.messages)
+    assert (stored["turn_id"], stored["agent_name"], stored["message"]) == (1, "planner", "hello")
+    [used] = rows(engine, tables.tool_usage)
+    assert (used["seq"], used["success"], used["fault"]) == (2, False, "scope")
+    assert json.loads(used["tool_params"]) == call.arguments
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "ended"),
+    [
+        (e.SessionPaused(session_id="s1", by="x"), "paused", None),
+        (e.SessionResumed(session_id="s1", by="x"), "running", None),
+        (e.SessionStopped(session_id="s1", by="x", turns=3), "stopped", AT),
+        (e.SessionCompleted(session_id="s1", turns=3, failed=0), "completed", AT),
+        (e.SessionFailed(session_id="s1", turns=3, error="x"), "failed", AT),
+    ],
+)
+async def test_the_status_of_a_session_is_that_of_its_last_event(
+    audit: Audit, engine: Engine, last: e.Event, status: str, ended: str | None
+) -> None:
+    await keep(audit, session_started("s1"), last)
+    [session] = rows(engine, tables.sessions)
+    assert (session["status"], session["end_time"]) == (status, ended)
+
+
+async def test_an_error_is_counted_as_a_turn_and_never_stored_as_speech(audit: Audit, engine: Engine) -> None:
+    failed = e.MessageFailed(
+        session_id="s1", turn=1, round=1, agent="planner", role="r", error="model_error", detail="down", milliseconds=1
+    )
+    await keep(audit, session_started("s1"), failed)
+    assert rows(engine, tables.messages) == []
+    assert rows(engine, tables.sessions)[0]["num_turns"] == 1
+
+
+async def test_one_bad_event_fails_its_publisher_alone(audit: Audit, engine: Engine) -> None:
+    await keep(audit, session_started("s1"))
+    events = [message("s1", 1, "a"), message("s1", 1, "twice"), message("s1", 2, "b"), message("nobody", 1, "c")]
+    kept = [audit.keep(event, AT, e.body_of(event)) for event in events]
+    audit.flush()
+    results = await asyncio.gather(*kept, return_exceptions=True)
+    assert [type(result) for result in results] == [int, StoreError, int, StoreError]
+    assert [row["message"] for row in rows(engine, tables.messages)] == ["a", "b"]
+    assert [row["seq"] for row in rows(engine, tables.events)] == [1, 2, 3]
+
+
+async def test_what_nobody_waits_for_lingers_only_a_moment(audit: Audit) -> None:
+    kept = audit.keep(session_started("s1"), AT, e.body_of(session_started("s1")))
+    assert await asyncio.wait_for(kept, audits.LINGER_SECONDS * 50) == 1
+
+
+async def test_a_closed_audit_refuses(engine: Engine) -> None:
+    audit = Audit(engine)
+    audit.open()
+    audit.close()
+    with pytest.raises(StoreError, match="closed"):
+        await audit.keep(session_started("s1"), AT, "{}")
+
+
+async def test_two_writers_of_one_file_share_the_numbers(engine: Engine) -> None:
+    first, second = Audit(engine), Audit(engine)
+    first.open()
+    second.open()
+    seqs = []
+    for number in range(20):
+        one, two = session_started(f"a{number}"), session_started(f"b{number}")
+        kept = [first.keep(one, AT, e.body_of(one)), second.keep(two, AT, e.body_of(two))]
+        first.flush()
+        second.flush()
+        seqs += await asyncio.gather(*kept)
+    first.close()
+    second.close()
+    assert sorted(seqs) == list(range(1, 41))
+
+
+async def test_a_full_disk_is_one_sentence_and_what_was_stored_stays(audit: Audit, engine: Engine) -> None:
+    await keep(audit, session_started("s1"))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE messages RENAME TO gone")
+        connection.commit()
+    with pytest.raises(StoreError, match="the audit could not be written: no such table"):
+        await keep(audit, message("s1", 1, "a"))
+    assert len(rows(engine, tables.events)) == 1

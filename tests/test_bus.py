@@ -1,0 +1,85 @@
+"""The bus keeps first and tells then."""
+
+import asyncio
+
+import pytest
+
+from heist.bus import Bus, kept_all
+from heist.clock import SystemClock
+from heist.errors import StoreError
+from heist.events import Event, MessageDelta, Recorded, RoundStarted
+
+pytestmark = pytest.mark.anyio
+
+
+class Shelf:
+    """A keeper that stores when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[int]] = []
+        self.flushed = 0
+
+    def keep(self, event: Event, at: str, body: str) -> asyncio.Future[int]:
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        return self.waiting[-1]
+
+    def flush(self) -> None:
+        self.flushed += 1
+
+
+ROUND = RoundStarted(session_id="s", round=1)
+
+
+async def test_nobody_is_told_before_it_is_kept() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    bus.watch(told.append)
+    publishing = asyncio.create_task(bus.publish(ROUND))
+    await asyncio.sleep(0)
+    assert (told, shelf.flushed) == ([], 1)
+    shelf.waiting[0].set_result(41)
+    await publishing
+    assert [(recorded.seq, recorded.event) for recorded in told] == [(41, ROUND)]
+
+
+async def test_what_could_not_be_kept_is_told_to_nobody_but_the_publisher() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    bus.watch(told.append)
+    publishing = asyncio.create_task(bus.publish(ROUND))
+    await asyncio.sleep(0)
+    shelf.waiting[0].set_exception(StoreError("the disk is full"))
+    with pytest.raises(StoreError, match="the disk is full"):
+        await publishing
+    assert told == []
+
+
+async def test_a_publisher_that_is_cancelled_leaves_its_event_to_be_kept_and_told() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    bus.watch(told.append)
+    publishing = asyncio.create_task(bus.publish(ROUND))
+    await asyncio.sleep(0)
+    publishing.cancel()
+    await asyncio.wait([publishing])
+    shelf.waiting[0].set_result(7)
+    await asyncio.sleep(0)
+    assert [recorded.seq for recorded in told] == [7]
+
+
+async def test_what_is_posted_goes_on_without_waiting_and_without_haste() -> None:
+    shelf = Shelf()
+    bus = Bus(shelf, SystemClock())
+    posted = [bus.post(ROUND), bus.post(ROUND)]
+    assert (len(shelf.waiting), shelf.flushed) == (2, 0)
+    for number, kept in enumerate(shelf.waiting):
+        kept.set_result(number)
+    await kept_all([kept for kept in posted if kept is not None])
+
+
+async def test_a_delta_is_told_at_once_and_never_kept() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    bus.watch(told.append)
+    await bus.publish(MessageDelta(session_id="s", turn=1, agent="a", offset=0, text="x"))
+    assert (shelf.waiting, [recorded.seq for recorded in told]) == ([], [None])

@@ -1,0 +1,49 @@
+"""Events are frozen, tagged, and the same after a journey through the log."""
+
+import json
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from heist import events as e
+
+KINDS = get_args(get_args(e.Event)[0])
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
+EVENTS = st.sampled_from(KINDS).flatmap(
+    lambda kind: st.builds(kind, **{name: JSON for name in kind.model_fields if name == "arguments"})
+)
+
+
+@given(EVENTS)
+def test_an_event_is_the_same_after_the_log(event: e.Event) -> None:
+    assert e.parse(e.body_of(event)) == event
+
+
+@given(EVENTS, st.one_of(st.none(), st.integers(1, 10**9)))
+def test_a_placed_event_is_one_json_object_with_its_place_first(event: e.Event, seq: int | None) -> None:
+    recorded = e.Recorded(seq, "2026-01-01T00:00:00.000000Z", event, e.body_of(event))
+    told = json.loads(recorded.json)
+    assert told.get("seq") == seq
+    assert told["at"] == recorded.at
+    assert (told["kind"], told["session_id"]) == (event.kind, event.session_id)
+    assert {name: value for name, value in told.items() if name not in ("seq", "at")} == json.loads(recorded.body)
+
+
+def test_every_kind_is_known_once() -> None:
+    kinds = [kind.model_fields["kind"].default for kind in KINDS]
+    assert len(kinds) == len(set(kinds))
+
+
+def test_an_event_cannot_be_changed_and_has_no_other_fields() -> None:
+    event = e.RoundStarted(session_id="s", round=1)
+    with pytest.raises(ValidationError):
+        event.round = 2
+    with pytest.raises(ValidationError):
+        e.parse('{"kind":"round.started","session_id":"s","round":1,"mole":"intel"}')
+
+
+def test_only_deltas_are_never_stored() -> None:
+    assert [kind for kind in KINDS if not kind.durable] == [e.MessageDelta]

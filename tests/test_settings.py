@@ -1,0 +1,62 @@
+"""Settings come from the environment, are refused by name, and stand in one table."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from heist import settings
+from heist.errors import ConfigError
+from heist.settings import Settings
+
+PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("HEIST_LLM", "lmstudio", "expected auto, simulated or a base URL"),
+        ("HEIST_PORT", "many", "input should be a valid integer"),
+        ("HEIST_PORT", "70000", "less than or equal to 65535"),
+        ("HEIST_SECRET", "short", "expected at least 32 bytes"),
+        ("HEIST_LLM_TOOLS", "maybe", "'auto', 'native' or 'text'"),
+        ("HEIST_LLM_FIRST_SECONDS", "0", "greater than 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refused:
+        settings.read()
+    assert str(refused.value).startswith(f"{name}: ")
+    assert expected in str(refused.value)
+
+
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEIST_SECRET", "too short to be good")
+    with pytest.raises(ConfigError) as refused:
+        settings.read()
+    assert "too short" not in str(refused.value)
+    assert "hidden" not in repr(Settings(secret="hidden" * 8))  # type: ignore[arg-type]
+
+
+def test_an_empty_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEIST_SECRET", "")
+    assert settings.read().secret is None
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1
+
+
+def test_the_table_in_the_docs_has_every_setting_with_its_default_and_meaning() -> None:
+    rows = re.findall(r"^\| `(HEIST_\w+)` \| (.*?) \| (.*?) \|$", PAGE.read_text(), flags=re.MULTILINE)
+    expected = []
+    for name, field in Settings.model_fields.items():
+        default = (
+            "the program's own" if name == "config" else "" if field.default in (None, "") else f"`{field.default}`"
+        )
+        expected.append((f"HEIST_{name.upper()}", default, field.description))
+    assert rows == expected

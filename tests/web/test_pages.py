@@ -1,0 +1,64 @@
+"""The pages and the way in."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from heist.web.pages import STATIC
+from tests.conftest import House
+
+BUDGET = 60_000
+
+
+def test_who_is_not_logged_in_gets_the_login_page(client: TestClient) -> None:
+    for path in ("/", "/s/anything", "/login", "/login?token=wrong"):
+        answer = client.get(path)
+        assert answer.status_code == 401
+        assert "Open the address that the server printed" in answer.text
+    assert not list(client.cookies.jar)
+
+
+def test_the_printed_address_leads_in_and_on(served: House) -> None:
+    import httpx2
+
+    with httpx2.Client() as visitor:
+        answer = visitor.get(f"{served.login}&next=/s/abc")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/s/abc")
+        cookie = answer.headers["set-cookie"]
+        assert all(part in cookie for part in ("HttpOnly", "SameSite=strict", "Path=/", f"heist_{served.url[-5:]}"))
+        assert visitor.get(f"{served.url}/s/abc").status_code == 200
+        for outside in ("//evil.example", "/\\evil.example", "https://evil.example"):
+            answer = visitor.get(served.login, params={"token": served.gate.token, "next": outside})
+            assert answer.headers["location"] == "/"
+
+
+def test_everything_is_served_from_here_within_its_budget(browser: TestClient) -> None:
+    files = [path for path in STATIC.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= BUDGET
+    for path in files:
+        answer = browser.get(f"/static/{path.name}")
+        assert answer.status_code == 200
+        assert answer.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("name", ["../pages.py", "%2e%2e/pages.py", "..%2f..%2fcli.py", "nothing.js"])
+def test_no_other_file_is_served(browser: TestClient, name: str) -> None:
+    assert browser.get(f"/static/{name}").status_code == 404
+
+
+def test_no_page_makes_markup_of_text_or_asks_another_host() -> None:
+    for path in STATIC.glob("*.js"):
+        source = path.read_text()
+        for word in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "http://",
+        ):
+            assert word not in source, f"{path.name} says {word}"
+    for path in (*STATIC.glob("*.html"), *STATIC.glob("*.css")):
+        assert "//" not in Path(path).read_text().replace("/* ", "").replace(" */", ""), path.name
