@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 import uvicorn
 from pydantic import SecretStr
@@ -21,6 +22,8 @@ from heist.settings import Settings
 from heist.web.guard import Gate
 from tests import fake_server
 
+hypothesis.settings.register_profile("quiet", deadline=None)  # a loaded machine is no failure
+hypothesis.settings.load_profile("quiet")
 USER = Principal("user", USER_SCOPES)
 SECRET = "a secret for tests alone, long enough for any key"
 

@@ -2,15 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
-class StillClock:
-    """`seconds` is what both of its readings count from their beginnings."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+class HandClock:
+    """Both of its readings move together, and only by `advance`."""
+
+    def __init__(self, moment: datetime = START) -> None:
+        self._moment = moment
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return self._moment
 
     def monotonic(self) -> float:
-        return self.seconds
+        return self._moment.timestamp()
+
+    def advance(self, seconds: float) -> None:
+        self._moment += timedelta(seconds=seconds)

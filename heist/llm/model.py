@@ -83,6 +83,16 @@ class Model(Protocol):
         """Pieces of text as they come, then one `Completion`, always last. Raises `ModelError`."""
 
 
+class Wrapper:
+    """A model around a model goes by the name of the inner one."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.name = model.name
+        self.server = model.server
+        self.simulated = model.simulated
+
+
 def estimate(prompt: Prompt, text: str) -> Usage:
     """A guess at the tokens: four characters each, which is about right for English."""
     return Usage(sum(len(message.content) for message in prompt.messages) // 4, len(text) // 4 + 1, True)

@@ -4,20 +4,17 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 
-from heist.llm.model import Completion, Model, Prompt
+from heist.llm.model import Completion, Model, Prompt, Wrapper
 
 _WORD = re.compile(r"\S+\s*|\s+")
 
 
-class Paced:
+class Paced(Wrapper):
     """The same model, at no more than `words_per_second`. What it says does not change."""
 
     def __init__(self, model: Model, words_per_second: float) -> None:
-        self._model = model
+        super().__init__(model)
         self._pause = 1 / words_per_second
-        self.name = model.name
-        self.server = model.server
-        self.simulated = model.simulated
 
     async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
         async for chunk in self._model.complete(prompt):

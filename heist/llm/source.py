@@ -12,6 +12,7 @@ from heist.llm import discovery, endpoint
 from heist.llm.discovery import Found
 from heist.llm.endpoint import Endpoint
 from heist.llm.model import Model
+from heist.llm.resilience import Retrying
 from heist.llm.simulated import Simulated
 
 AGAIN_SECONDS = 10.0
@@ -74,10 +75,10 @@ class Source:
         self.notice = ""
         return model
 
-    def _endpoint(self, found: Found) -> Endpoint:
+    def _endpoint(self, found: Found) -> Model:
         name = found.choose(self._name)
         self._client = endpoint.client(found.base_url, self._key)
-        return Endpoint(self._client, name, str(found), self._tools, *self._patience)
+        return Retrying(Endpoint(self._client, name, str(found), self._tools, *self._patience))
 
     async def close(self) -> None:
         if self._client is not None:

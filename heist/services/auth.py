@@ -184,7 +184,13 @@ def challenge(error: InvalidToken | InsufficientScope) -> str:
     return 'Bearer realm="heist"' if error.missing else 'Bearer realm="heist", error="invalid_token"'
 
 
-_BEARER = OAuth2(flows={"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {}}}, auto_error=False)
+DOCUMENTED = OAuth2(
+    flows={
+        "clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {scope.value: "" for scope in sorted(AGENT_SCOPES)}}
+    },
+    auto_error=False,
+)
+"""A dependency that does nothing but tell OpenAPI how to get a token, and for what."""
 
 
 def bearer(connection: HTTPConnection) -> str:
@@ -195,4 +201,4 @@ def bearer(connection: HTTPConnection) -> str:
     return token
 
 
-Bearer = Annotated[str, Depends(bearer), Depends(_BEARER)]
+Bearer = Annotated[str, Depends(bearer)]

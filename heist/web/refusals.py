@@ -24,9 +24,9 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
     match error:
         case GrantError(error=code):
             known = code != "invalid_client"
-            headers = NO_STORE if known else {**NO_STORE, "WWW-Authenticate": 'Basic realm="heist"'}
+            headers = {} if known else {"WWW-Authenticate": 'Basic realm="heist"'}
             content = {"error": code, "error_description": str(error)}
-            return JSONResponse(content, 400 if known else 401, headers)
+            return JSONResponse(content, 400 if known else 401, {**NO_STORE, **headers})
         case InvalidToken() | InsufficientScope():
             return _answer(error, {"WWW-Authenticate": challenge(error)})
         case TooMany(retry_after=seconds) | Unavailable(retry_after=seconds):
@@ -35,7 +35,7 @@ def _refused(_: Request, error: Exception) -> JSONResponse:
 
 
 def _answer(error: HeistError, headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse({"error": error.code, "detail": str(error)}, error.status, headers)
+    return JSONResponse({"error": error.code, "detail": str(error)}, error.status, {**NO_STORE, **headers})
 
 
 def _misunderstood(_: Request, error: Exception) -> JSONResponse:
@@ -53,4 +53,4 @@ def _no_route(request: Request, error: Exception) -> JSONResponse:
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         detail = f"{request.method} is not allowed here"
     code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    return JSONResponse({"error": code, "detail": detail}, error.status_code, error.headers)
+    return JSONResponse({"error": code, "detail": detail}, error.status_code, {**NO_STORE, **(error.headers or {})})

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from heist.errors import ToolFailure
 from heist.world.scenario import PLACE, Document, Scenario, Value
 
 
@@ -27,14 +28,21 @@ class Bank:
         }
         self.lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._closed = False
 
     def database(self) -> sqlite3.Connection:
-        """The filled database; the caller holds `lock`."""
+        """The filled database; the caller holds `lock`. Raises `ToolFailure` when the bank is closed."""
+        if self._closed:
+            raise ToolFailure("the session is over, and its bank is closed")
         if self._connection is None:
             self._connection = _fill(self._scenario)
         return self._connection
 
     def close(self) -> None:
+        """Ends a query that runs, and lets no other begin."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.interrupt()
         with self.lock:
             if self._connection is not None:
                 self._connection.close()

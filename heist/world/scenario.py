@@ -2,18 +2,20 @@
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from heist.configfile import Section, load
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-Value = str | int | float
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Value = str | Whole | float
+Cell = Value | None
 PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -37,7 +39,14 @@ class Table(Section):
     """A table of the security database; a cell that is text may state facts by `{name}`."""
 
     columns: tuple[Word, ...] = Field(min_length=1)
-    rows: tuple[tuple[Value | None, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_differ(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(columns)) < len(columns):
+            raise ValueError("a column stands twice")
+        return columns
 
     @model_validator(mode="after")
     def _rectangular(self) -> Self:
@@ -65,26 +74,22 @@ class Scenario(Section):
 
     @field_validator("documents")
     @classmethod
-    def _index_is_taken(cls, documents: Mapping[str, Document]) -> Mapping[str, Document]:
+    def _papers_state_facts(cls, documents: Mapping[str, Document], known: ValidationInfo) -> Mapping[str, Document]:
         if "index" in documents:
             raise ValueError("no document may be called index, the list of documents has that name")
+        for name, document in documents.items():
+            _check_facts(name, [*document.outdated, *PLACE.findall(document.text)], known)
         return documents
 
-    @model_validator(mode="after")
-    def _facts_exist(self) -> Self:
-        for where, name in self._mentions():
-            if name not in self.facts:
-                raise ValueError(f"{where} names the fact {name!r}, which is not among the facts")
-        return self
-
-    def _mentions(self) -> Iterator[tuple[str, str]]:
-        for name, document in self.documents.items():
-            for fact in (*document.outdated, *PLACE.findall(document.text)):
-                yield f"documents.{name}", fact
-        for name, table in self.database.items():
-            for cell in (cell for row in table.rows for cell in row if isinstance(cell, str)):
-                for fact in PLACE.findall(cell):
-                    yield f"database.{name}", fact
+    @field_validator("database")
+    @classmethod
+    def _tables_state_facts(cls, database: Mapping[str, Table], known: ValidationInfo) -> Mapping[str, Table]:
+        for name, table in database.items():
+            if name.startswith("sqlite_"):
+                raise ValueError(f"{name}: the database keeps names that begin with sqlite_ for itself")
+            cells = [cell for row in table.rows for cell in row if isinstance(cell, str)]
+            _check_facts(name, [fact for cell in cells for fact in PLACE.findall(cell)], known)
+        return database
 
     def phase(self, round_: int, rounds: int) -> Phase:
         """The phase of a round (from 1). The phases share the rounds evenly, and the last round is always of the last
@@ -92,6 +97,13 @@ class Scenario(Section):
         if round_ == rounds:
             return self.phases[-1]
         return self.phases[(round_ - 1) * len(self.phases) // rounds]
+
+
+def _check_facts(where: str, stated: Iterable[str], known: ValidationInfo) -> None:
+    """Raises when something that is stated is no fact; facts that are wrong themselves are complained of elsewhere."""
+    for name in stated:
+        if "facts" in known.data and name not in known.data["facts"]:
+            raise ValueError(f"{where} names the fact {name!r}, which is not among the facts")
 
 
 def read(folder: Path, name: str) -> Scenario:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from heist import events as e
 from heist.agents.sessions import LONGEST_COMMAND, Order
 from heist.errors import Conflict, HeistError, InsufficientScope, Invalid, ModelError, NotFound, StoreError
+from heist.llm.endpoint import Endpoint
 from heist.runtime import Runtime
 from heist.services.auth import Principal, Scope
 from heist.settings import Settings
@@ -34,6 +35,13 @@ async def until(runtime: Runtime, session_id: str, kind: str, count: int = 1) ->
     async with asyncio.timeout(10):
         while kinds(log(runtime, session_id)).count(kind) < count:
             await asyncio.sleep(0.005)
+
+
+async def endpoint(runtime: Runtime) -> Endpoint:
+    """What is inside of the model, to be broken."""
+    inner = (await runtime.source.model())._model  # type: ignore[attr-defined]
+    assert isinstance(inner, Endpoint)
+    return inner
 
 
 async def run(runtime: Runtime, order: Order | None = None) -> list[e.Event]:
@@ -248,8 +256,7 @@ async def test_a_broken_model_server_never_kills_a_session_nor_speaks(
     settings: Settings, fake_model: FakeModel, fault: str
 ) -> None:
     async with opened(settings, llm=fake_model.url, llm_first_seconds=0.02) as runtime:
-        model = await runtime.source.model()
-        model.name = fault  # type: ignore[misc]
+        (await endpoint(runtime)).name = fault
         events = await run(runtime, Order(rounds=1))
         assert kinds(events).count("message.failed") == 6
         assert "message.completed" not in kinds(events)
@@ -268,8 +275,7 @@ async def test_a_model_server_that_dies_in_between_costs_its_turns_only(
         session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=1))
         await runtime.sessions.step(USER, session_id)
         await until(runtime, session_id, "message.completed")
-        model = await runtime.source.model()
-        model._url = "http://127.0.0.1:9/v1/chat/completions"  # type: ignore[attr-defined]  # nobody is there
+        (await endpoint(runtime))._url = "http://127.0.0.1:9/v1/chat/completions"  # nobody is there
         await runtime.sessions.resume(USER, session_id)
         await runtime.sessions.finished(session_id)
         events = log(runtime, session_id)

@@ -27,10 +27,10 @@ class Mouth(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         self._answer("application/json", json.dumps({"data": [{"id": MODEL}]}))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         function = {"name": IMAGE, "arguments": json.dumps({"query": SCRIPT, "document": FRAME})}
         call = {"tool_calls": [{"index": 0, "id": "c", "type": "function", "function": function}]}
@@ -97,14 +97,14 @@ def test_hostile_text_from_every_side_stays_text(serve: Serve, visit: Visit, hos
     page.get_by_role("textbox", name="Order").fill(SPEECH)
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#commands")).to_contain_text(SPEECH)
-    page.keyboard.press(" ")
+    page.get_by_role("button", name="Resume").click()
     see(page, "completed")
     assert [text for _, _, text in shown(page)] == [SPEECH, SPEECH]
     assert shown(page) == said(house, session_id)
     expect(page.locator("#headline")).to_contain_text(IMAGE)
     expect(page.locator("#headline")).to_contain_text(MODEL)
     expect(page.locator("#agents")).to_contain_text(FRAME)
-    expect(page.locator("details.tool summary").first).to_contain_text(f"{IMAGE}({SCRIPT}, {FRAME})")
+    expect(page.locator("details.tool summary").first).to_contain_text(f'{IMAGE}({{"query": "{SCRIPT}"')
     expect(page.locator("#activity")).to_contain_text(IMAGE)
     unharmed(page)
 

@@ -23,6 +23,7 @@ def tab_to(page: Page, wanted: str) -> None:
 
 def test_the_keyboard_alone_logs_in_starts_pauses_steps_commands_and_stops(visit: Visit, house: House) -> None:
     page = visit(house.url)
+    expect(page.get_by_label("Token")).to_be_focused()
     page.keyboard.type(house.gate.token)
     page.keyboard.press("Enter")
     linked(page, "live")
@@ -103,6 +104,7 @@ def test_t_switches_the_theme_and_the_browser_remembers_it_from_the_first_moment
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     page.goto("/")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    linked(page, "live")
     page.context.clear_cookies()
     page.goto("/")
     expect(page).to_have_title("heist: log in")

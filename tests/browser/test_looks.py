@@ -1,7 +1,7 @@
 """What every page is: usable by all, whole on a phone, small, and locked."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
 from heist.web.pages import STATIC
@@ -81,8 +81,9 @@ def test_a_page_of_a_window_of_320_pixels_still_fits(visit: Visit, house: House)
 def test_targets_are_at_least_24_pixels_high(page: Page) -> None:
     busy(page)
     small = page.evaluate(
-        "() => [...document.querySelectorAll('button, select, textarea, summary')].filter((one) => one.checkVisibility())"
-        ".filter((one) => one.getBoundingClientRect().height < 24).map((one) => one.outerHTML)"
+        "() => [...document.querySelectorAll('button, select, textarea, summary')]"
+        ".filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)"
+        ".map((one) => one.outerHTML)"
     )
     assert small == []
 

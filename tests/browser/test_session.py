@@ -60,7 +60,7 @@ def test_stop_lets_the_turn_in_hand_finish_and_stop_now_cuts_it_off(page: Page, 
 def test_a_command_is_seen_queued_and_then_delivered(page: Page, house: House) -> None:
     session_id = watching(page, paused=True)
     see(page, "paused")
-    page.get_by_label("To", exact=True).select_option("planner")
+    page.locator("#command").get_by_role("combobox").select_option("planner")
     page.get_by_role("textbox", name="Order").fill("Ask who drives.")
     page.get_by_role("button", name="Send").click()
     order = page.locator("#commands li")
@@ -101,10 +101,10 @@ def test_a_finished_session_opened_cold_shows_everything_and_can_no_longer_be_st
         expect(control).to_be_disabled()
     tools = [event for event in log(house, session_id) if isinstance(event, e.ToolCalled)]
     expect(cold.locator("details.tool")).to_have_count(len(tools))
-    expect(cold.locator("#progress")).to_contain_text(f"turn 30/30 · {cold_tokens(house, session_id):,} tokens")
+    expect(cold.locator("#progress")).to_contain_text(f"turn 30/30 · about {tokens(house, session_id):,} tokens")
 
 
-def cold_tokens(house: House, session_id: str) -> int:
+def tokens(house: House, session_id: str) -> int:
     messages = [event for event in log(house, session_id) if isinstance(event, e.MessageCompleted)]
     return sum(message.prompt_tokens + message.completion_tokens for message in messages)
 
@@ -116,7 +116,8 @@ def test_an_opened_tool_result_stays_open_while_its_agent_goes_on_speaking(page:
     turn = page.locator("article.turn:has(details[open])")
     before = turn.locator("p").inner_text()
     page.wait_for_function(
-        "(before) => document.querySelector('article:has(details[open]) p').textContent.length > before", arg=len(before)
+        "(before) => document.querySelector('article:has(details[open]) p').textContent.length > before",
+        arg=len(before),
     )
     expect(page.locator("summary:focus")).to_have_count(1)
     expect(page.locator("article.turn.done:has(details[open])")).to_have_count(1)

@@ -10,20 +10,23 @@ from tests.browser.conftest import NETWORK, Relay, Visit, Watch, linked, log, sa
 from tests.conftest import House, serving
 
 pytestmark = pytest.mark.browser
+SPEAKING = "() => document.querySelector('.turn.speaking p')?.textContent.length > 10"
 
 
 def test_a_reload_in_the_middle_shows_the_same_and_goes_on(page: Page, house: House) -> None:
-    session_id = watching(page, words_per_second=30)
-    page.wait_for_function("() => document.querySelector('#m3.speaking p')?.textContent.length > 20")
-    before = shown(page)
+    session_id = watching(page, words_per_second=20)
+    expect(page.locator("#m2.done")).to_be_visible()
+    page.wait_for_function(SPEAKING)
+    *before, speaking = shown(page)
     page.reload()
-    page.wait_for_function("() => document.querySelector('#m3 p')?.textContent.length > 20")
+    page.wait_for_function("(turn) => document.getElementById(`m${turn}`)?.querySelector('p')", arg=speaking[0])
     after = shown(page)
-    assert after[:2] == before[:2]
-    assert str(after[2][2]).startswith(str(before[2][2]))
-    see(page, "completed")
+    assert after[: len(before)] == before
+    assert str(after[len(before)][2]).startswith(str(speaking[2]))
+    expect(page.locator(f"#m{len(after) + 1}.done")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".turn.speaking")).to_have_count(0)
     assert shown(page) == said(house, session_id)
-    assert len(shown(page)) == 6
 
 
 def test_a_link_cut_three_times_loses_nothing_and_doubles_nothing(
@@ -32,9 +35,9 @@ def test_a_link_cut_three_times_loses_nothing_and_doubles_nothing(
     watch.expect(NETWORK)
     relay.lead_to(house)
     page, cold = visit(relay.login(house)), visit(house.login)
-    session_id = watching(page, words_per_second=25)
-    for turn in (1, 2, 4):
-        page.wait_for_function(f"() => document.querySelector('#m{turn}.speaking p')?.textContent.length > 15")
+    session_id = watching(page, rounds=2, words_per_second=30)
+    for _ in range(3):
+        page.wait_for_function(SPEAKING)
         relay.lead_to(None)
         relay.cut()
         linked(page, "reconnecting")
@@ -44,7 +47,7 @@ def test_a_link_cut_three_times_loses_nothing_and_doubles_nothing(
     cold.goto(f"/s/{session_id}")
     see(cold, "completed")
     assert shown(page) == said(house, session_id)
-    assert len(shown(page)) == 6
+    assert len(shown(page)) == 12
     assert page.locator("#session").inner_text() == cold.locator("#session").inner_text()
 
 
@@ -87,8 +90,9 @@ def test_a_server_that_comes_back_is_found_and_the_session_goes_on_where_it_was(
     with serving(settings) as house:
         relay.lead_to(house)
         page = visit(relay.login(house))
-        session_id = watching(page, words_per_second=30)
-        page.wait_for_function("() => document.querySelector('#m2.speaking p')?.textContent.length > 20")
+        session_id = watching(page, words_per_second=12)
+        expect(page.locator("#m1.done")).to_be_visible()
+        page.wait_for_function(SPEAKING)
         relay.lead_to(None)
         relay.cut()
     linked(page, "reconnecting")
@@ -96,11 +100,13 @@ def test_a_server_that_comes_back_is_found_and_the_session_goes_on_where_it_was(
         relay.lead_to(house)
         linked(page, "live")
         see(page, "paused")
-        expect(page.locator("#m2.interrupted .error")).to_contain_text("the server was shut down")
-        page.keyboard.press(" ")
-        page.wait_for_function("() => document.querySelector('#m2.speaking p')")
-        expect(page.locator("#m2 .error")).to_have_count(0)
-        see(page, "completed")
+        cut = page.locator(".turn.interrupted").get_attribute("id")
+        expect(page.locator(f"#{cut} .error")).to_contain_text("the server was shut down")
+        assert shown(page)[:-1] == said(house, session_id)
+        page.keyboard.press("n")
+        page.wait_for_function(SPEAKING)
+        expect(page.locator(f"#{cut} .error")).to_have_count(0)
+        expect(page.locator(f"#{cut}.done")).to_be_visible()
         assert shown(page) == said(house, session_id)
         assert len([event for event in log(house, session_id) if isinstance(event, e.MessageInterrupted)]) == 1
         page.close()

@@ -10,13 +10,13 @@ import respx
 from heist.errors import ModelError, ModelUnreachable
 from heist.llm.source import AGAIN_SECONDS, Source
 from tests.conftest import FakeModel
-from tests.times import StillClock
+from tests.times import HandClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S17", "S19")]
 
 
-def source(llm: str, clock: StillClock | None = None, name: str | None = None) -> Source:
-    return Source(llm, name, None, "auto", 1, 1, clock or StillClock())
+def source(llm: str, clock: HandClock | None = None, name: str | None = None) -> Source:
+    return Source(llm, name, None, "auto", 1, 1, clock or HandClock())
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def test_without_a_server_the_crew_is_simulated_and_it_is_said_how_to_conn
 
 
 async def test_a_server_that_comes_up_later_speaks_in_later_sessions(network: Any) -> None:
-    clock = StillClock()
+    clock = HandClock()
     found = source("auto", clock)
     network.get(url__regex=".*").mock(side_effect=httpx2.ConnectError("refused"))
     first = await found.model()
@@ -42,7 +42,7 @@ async def test_a_server_that_comes_up_later_speaks_in_later_sessions(network: An
     network.get("http://127.0.0.1:8080/v1/models").respond(200, json={"data": [{"id": "m", "owned_by": "llamacpp"}]})
     network.get(url__regex=".*").mock(side_effect=httpx2.ConnectError("refused"))
     assert await found.model() is first
-    clock.seconds += AGAIN_SECONDS + 1
+    clock.advance(AGAIN_SECONDS + 1)
     second = await found.model()
     assert (second.name, second.simulated, second.server) == ("m", False, "llama.cpp at http://127.0.0.1:8080/v1")
     assert found.notice == ""

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import hmac
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import jwt
@@ -15,27 +14,12 @@ from hypothesis import strategies as st
 from heist.errors import InsufficientScope, InvalidToken
 from heist.services.auth import LEEWAY, LIFETIME, Auth, Client, Clients, Keys, Principal, Scope
 
+pytestmark = pytest.mark.mission("S1")
+
 SECRET = "thirty-two bytes for tests alone!"
 SCOPES = frozenset({Scope.CALCULATOR, Scope.FILES})
-START = datetime(2026, 9, 20, 12, tzinfo=UTC)
 NOW = int(START.timestamp())
 scopes = st.frozensets(st.sampled_from(Scope))
-
-
-class HandClock:
-    """A clock that moves only when it is told to."""
-
-    def __init__(self, moment: datetime = START) -> None:
-        self._moment = moment
-
-    def now(self) -> datetime:
-        return self._moment
-
-    def monotonic(self) -> float:
-        return self._moment.timestamp()
-
-    def advance(self, seconds: float) -> None:
-        self._moment += timedelta(seconds=seconds)
 
 
 class House(NamedTuple):

@@ -17,7 +17,9 @@ from heist.services import oauth
 from heist.services.auth import Auth, Clients, Keys, Scope
 from heist.services.oauth import FAILURES, WINDOW, AuthorizationServer
 from heist.web import refusals
-from tests.services.test_auth import HandClock
+from tests.times import HandClock
+
+pytestmark = pytest.mark.mission("S1")
 
 FORM = "application/x-www-form-urlencoded"
 BOTH = frozenset({Scope.CALCULATOR, Scope.FILES})
@@ -322,3 +324,8 @@ def test_no_text_asked_for_gives_more_than_the_client_has(asked: str) -> None:
     client_id, secret = clients.register("mole", BOTH, None)
     with contextlib.suppress(GrantError):
         assert server.grant(client_id, secret, asked).scopes <= BOTH
+
+
+def test_the_answer_to_wait_is_not_stored(house: House) -> None:
+    fail(house, FAILURES)
+    assert house.post(house.good()).headers.get("cache-control") == "no-store"

@@ -12,6 +12,8 @@ from heist.world.documents import Bank
 from heist.world.scenario import PLACE, Scenario, read
 from tests.world.test_scenario import SMALL
 
+pytestmark = pytest.mark.mission("S3")
+
 SHIPPED = read(shipped("config"), "first_national_bank")
 CURRENT = [name for name, document in SHIPPED.documents.items() if not document.outdated]
 

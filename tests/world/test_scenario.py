@@ -14,6 +14,8 @@ from heist.errors import ConfigError
 from heist.settings import shipped
 from heist.world.scenario import Scenario, read
 
+pytestmark = pytest.mark.mission("S16")
+
 SMALL: dict[str, Any] = {
     "title": "A small bank",
     "brief": "One room.",

@@ -18,6 +18,7 @@ LONGEST = 500
 NODES = 100
 BITS = 4096
 """No whole number may have more; checked before a power or a product is worked out, not after."""
+PLACES = 300
 
 
 class Expression(Arguments):
@@ -47,6 +48,12 @@ def _bound(bits: int) -> None:
         raise OverflowError("the number grows too large")
 
 
+def _round(number: Number, digits: Number = 0) -> Number:
+    if not isinstance(digits, int) or abs(digits) > PLACES:
+        raise ValueError(f"round takes a whole number of places, at most {PLACES}")
+    return round(number, digits)
+
+
 def _factorial(number: Number) -> int:
     if not isinstance(number, int) or not 0 <= number <= 170:
         raise ValueError("factorial takes a whole number from 0 to 170")
@@ -72,7 +79,7 @@ FUNCTIONS: Mapping[str, Callable[..., Number]] = MappingProxyType(
         "abs": abs,
         "min": min,
         "max": max,
-        "round": round,
+        "round": _round,
         "sqrt": math.sqrt,
         "floor": math.floor,
         "ceil": math.ceil,

@@ -21,7 +21,8 @@ _FUNCTIONS = frozenset(
     "round rtrim strftime substr substring sum time total trim typeof upper rank row_number dense_rank lag lead".split()
 )
 _LIMITS = (
-    (sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000),
+    (sqlite3.SQLITE_LIMIT_LENGTH, 10_000),  # the deadline is checked between steps, never inside of a function
+    (sqlite3.SQLITE_LIMIT_COLUMN, 50),
     (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2_000),
     (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50),
     (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 10),

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json, to_json
 
 from heist.clock import Clock, milliseconds
 from heist.configfile import sentence
@@ -114,7 +115,7 @@ class Registry:
             text, fault, error = str(failure), "service", failure
         except ToolError as wrong:
             text, fault, error = str(wrong), "arguments", wrong
-        return Outcome(name, arguments, _cut(text), fault, error, milliseconds(started, self._clock))
+        return Outcome(name, recordable(arguments), _cut(text), fault, error, milliseconds(started, self._clock))
 
     def _names(self, principal: Principal) -> str:
         return ", ".join(tool.name for tool in self.visible(principal)) or "none"
@@ -135,6 +136,14 @@ def understood(tool: AnyTool, arguments: object) -> object:
     except (ValueError, RecursionError):
         parsed = None
     return parsed if isinstance(parsed, dict) else {tool.main_argument: arguments}
+
+
+def recordable(arguments: object) -> Any:
+    """The arguments as the audit can hold them: as they are, or, where JSON cannot hold them, as a text about them."""
+    try:
+        return from_json(to_json(arguments))
+    except (ValueError, RecursionError):
+        return repr(arguments)[:500]
 
 
 def _checked(tool: Tool[A], arguments: object) -> A:

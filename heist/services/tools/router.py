@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from heist.bus import Bus
 from heist.errors import InvalidToken
 from heist.events import ToolCalled
-from heist.services.auth import Auth, Bearer, Clients, Principal
-from heist.services.tools.registry import Fault, Registry
+from heist.services.auth import DOCUMENTED, Auth, Bearer, Clients, Principal
+from heist.services.tools.registry import Fault, Registry, recordable
 
 
 class ToolCard(BaseModel):
@@ -28,7 +28,7 @@ class ToolResult(BaseModel):
 
 
 def router(registry: Registry, auth: Auth, clients: Clients, bus: Bus) -> APIRouter:
-    routes = APIRouter(prefix="/tools", tags=["tools"])
+    routes = APIRouter(prefix="/tools", tags=["tools"], dependencies=[Depends(DOCUMENTED)])
 
     def caller(token: Bearer) -> Principal:
         return auth.verify(token)
@@ -77,7 +77,7 @@ def _called(
         turn=None,
         agent=agent,
         tool=tool[:64],
-        arguments=arguments,
+        arguments=recordable(arguments),
         result=text,
         success=fault is None,
         fault=fault,

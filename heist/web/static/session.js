@@ -87,10 +87,10 @@ function drawCrew() {
   $("agents").replaceChildren(...[...state.agents.values()].map((agent) => element("li",
     { class: `agent c${agent.colour}${agent.speaking ? " speaking" : ""}` },
     element("span", { class: "shape", "aria-hidden": "true" }, agent.shape),
-    element("span", {}, element("strong", {}, agent.name), element("small", {}, agent.role),
+    element("span", {}, element("strong", {}, agent.name),
+      agent.speaking ? element("span", { class: "typing" }, "speaking") : null, element("small", {}, agent.role),
       element("small", {}, `${count(agent.turns, "message")} · ${count(agent.calls, "tool call")}${agent.refused ? ` · ${agent.refused} failed` : ""}`),
       element("small", { class: "scopes" }, agent.scopes.join(", ") || "no tools")),
-    agent.speaking ? element("span", { class: "typing" }, "speaking") : null,
   )));
   const select = $("command").agent;
   if (!select.options.length) select.append(...[...state.agents.keys()].map((name) => element("option", { value: name }, name)));

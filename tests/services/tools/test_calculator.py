@@ -15,9 +15,9 @@ from heist.services.tools.registry import Outcome, Registry
 from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
-from tests.services.test_auth import HandClock
+from tests.times import HandClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.mission("S2")]
 SAFECRACKER = Principal("safecracker", frozenset({Scope.CALCULATOR}), "heist_1")
 PYTHON = {
     "__builtins__": {},
@@ -282,3 +282,9 @@ def test_an_expression_of_a_hundred_parts_is_worked_out_and_a_larger_one_is_not(
     assert calculate("1" + "+1" * 32) == 33
     with pytest.raises(ToolError, match="more than 100 parts"):
         calculate("1" + "+1" * 60)
+
+
+@pytest.mark.parametrize("digits", ["-3000000", "-10**7", "0.5"])
+def test_rounding_to_absurd_places_is_refused_at_once(digits: str) -> None:
+    with pytest.raises(ToolError, match="round takes a whole number of places"):
+        calculate(f"round(1, {digits})")

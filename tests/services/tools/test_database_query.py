@@ -1,6 +1,8 @@
 """The bank's database against somebody who writes hostile SQL."""
 
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -10,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heist.errors import ToolError
+from heist.errors import ToolError, ToolFailure
 from heist.services.tools.database_query import CELL, ROWS, SECONDS, query
 from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
+
+pytestmark = pytest.mark.mission("S4")
 
 Rows = list[tuple[object, ...]]
 TABLES = ("guards", "shifts", "cameras", "access_levels")
@@ -257,8 +261,8 @@ def test_what_the_tables_say_comes_from_the_facts(bank: Bank) -> None:
 
 words = st.sampled_from(
     "SELECT INSERT INTO UPDATE SET DELETE FROM DROP TABLE CREATE TEMP VIEW INDEX ALTER RENAME TO ATTACH AS VACUUM "
-    "PRAGMA user_version = REPLACE VALUES WITH RETURNING WHERE guards shifts cameras sqlite_master name years * ( ) , ; 1 "
-    "'x' -- BEGIN COMMIT EXPLAIN TRIGGER ON".split()
+    "PRAGMA user_version = REPLACE VALUES WITH RETURNING WHERE guards shifts cameras sqlite_master name years * ( ) , "
+    "; 1 'x' -- BEGIN COMMIT EXPLAIN TRIGGER ON".split()
 )
 writes = st.builds(
     "{}{}{}".format,
@@ -288,7 +292,7 @@ statements = (
 
 
 @given(statement=statements)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_no_statement_ever_changes_the_database(statement: str) -> None:
     with opened() as bank:
         before = everything(bank)
@@ -306,3 +310,46 @@ def test_two_banks_never_share_a_database() -> None:
             one.database().execute("DELETE FROM guards")
         assert query(one, "SELECT count(*) FROM guards") == "count(*)\n0"
         assert query(other, "SELECT count(*) FROM guards") == "count(*)\n13"
+
+
+def big(letter: str, tens: int) -> str:
+    text = f"'{letter}'"
+    for _ in range(tens):
+        text = f"replace({text}, '{letter}', '{letter * 10}')"
+    return text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"SELECT length(ltrim({big('a', 5)}, replace({big('b', 4)}, 'b', 'bbbbbbbb') || 'a'))",
+        "SELECT " + ", ".join([big("a", 5)] * 60),
+    ],
+)
+def test_a_single_slow_function_is_bounded_too(bank: Bank, statement: str) -> None:
+    started = time.monotonic()
+    with contextlib.suppress(ToolError):
+        query(bank, statement[:2000])
+    assert time.monotonic() - started < SECONDS
+
+
+def test_closing_the_bank_ends_a_query_and_lets_no_other_begin(bank: Bank) -> None:
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+    failed: list[str] = []
+
+    def ask() -> None:
+        try:
+            query(bank, endless)
+        except ToolError as error:
+            failed.append(str(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    bank.close()
+    asking.join()
+    assert time.monotonic() - started < SECONDS / 2
+    assert len(failed) == 1
+    with pytest.raises(ToolFailure, match="the session is over"):
+        query(bank, "SELECT 1")

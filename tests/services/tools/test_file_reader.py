@@ -12,7 +12,7 @@ from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.mission("S3")]
 BANK = Bank(scenario.read(shipped("config"), "first_national_bank"))
 NAMES = ("vault_specification", "camera_plan", "alarm_manual", "guard_orders", "security_overview_2019")
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from heist.errors import InsufficientScope, NotFound, ToolError, ToolFailure
+from heist.events import ToolCalled, body_of, parse
 from heist.services.auth import AGENT_SCOPES, Principal, Scope
 from heist.services.tools.calculator import calculator
 from heist.services.tools.database_query import database_query
@@ -17,9 +18,9 @@ from heist.services.tools.registry import LONGEST, AnyTool, Arguments, Outcome, 
 from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
-from tests.services.test_auth import HandClock
+from tests.times import HandClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.mission("S1")]
 TOOLS: tuple[AnyTool, ...] = (calculator, database_query, file_reader)
 ALL = Principal("planner", AGENT_SCOPES, "heist_1")
 NOBODY = Principal("lookout", frozenset(), "heist_1")
@@ -254,3 +255,22 @@ async def test_nothing_that_a_caller_sends_ever_raises(tool: str, arguments: obj
     outcome = await registry.call(ALL, tool, arguments)
     assert outcome.success == (outcome.fault is None)
     assert outcome.text
+
+
+@pytest.mark.parametrize("arguments", ['{"expression": "\\ud800"}', '{"a": ' + "[" * 300 + "]" * 300 + "}"])
+async def test_whatever_was_sent_can_be_audited(arguments: str, registry: Registry) -> None:
+    outcome = await registry.call(ALL, "calculator", arguments)
+    event = ToolCalled(
+        session_id="s",
+        turn=1,
+        agent="m",
+        tool="calculator",
+        arguments=outcome.arguments,
+        result=outcome.text,
+        success=outcome.success,
+        fault=outcome.fault,
+        form="text",
+        milliseconds=0.0,
+    )
+    assert parse(body_of(event)) == event
+    assert (outcome.success, outcome.fault) == (False, "arguments")

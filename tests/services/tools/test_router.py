@@ -15,7 +15,9 @@ from heist.services.auth import AGENT_SCOPES, Auth, Scope
 from heist.settings import Settings
 from heist.store.tables import tool_usage
 from tests.conftest import Announced, announcing
-from tests.services.test_auth import HandClock
+from tests.times import HandClock
+
+pytestmark = pytest.mark.mission("S1")
 
 CARDS = ["calculator", "database_query", "file_reader"]
 
