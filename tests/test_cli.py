@@ -52,7 +52,7 @@ def test_interrupting_run_stops_the_session_and_the_audit_says_so(tmp_path: Path
     while "planner" not in process.stdout.readline():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, "")
     with sqlite3.connect(tmp_path / "heist.db") as audit:
         assert audit.execute("SELECT status FROM sessions").fetchall() == [("stopped",)]

@@ -13,8 +13,7 @@ from heist.configfile import Section, load
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Prose = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
-Value = str | Whole | float
+Value = str | int | float
 Cell = Value | None
 PLACE = re.compile(r"\{(\w+)\}")
 
@@ -53,6 +52,8 @@ class Table(Section):
         for number, row in enumerate(self.rows, 1):
             if len(row) != len(self.columns):
                 raise ValueError(f"row {number} has {len(row)} cells, expected {len(self.columns)}")
+            if any(isinstance(cell, int) and cell.bit_length() > 63 for cell in row):
+                raise ValueError(f"row {number} holds a number that is too large for the database")
         return self
 
 

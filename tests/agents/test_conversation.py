@@ -1,5 +1,7 @@
 """The fold: whose turn it is, who hears what, which orders wait."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +36,7 @@ def test_at_random_everybody_speaks_once_a_round_and_nobody_twice_in_a_row(seed:
     spoken = [state.seat_of(turn).name for turn in range(1, state.total + 1)]
     for number in range(rounds):
         assert sorted(spoken[number * size : (number + 1) * size]) == sorted(names)
-    assert all(first != second for first, second in zip(spoken, spoken[1:], strict=False))
+    assert all(first != second for first, second in pairwise(spoken))
 
 
 def test_an_agent_hears_the_last_messages_and_no_errors() -> None:
@@ -90,5 +92,5 @@ def test_a_turn_that_was_cut_off_is_taken_again() -> None:
     who = {"session_id": "s1", "turn": 1, "round": 1, "agent": "planner", "role": "r"}
     state = conversation(e.MessageStarted(**who))
     assert state.in_hand is not None
-    state.apply(e.MessageInterrupted(**who, reason="gone"))
-    assert (state.in_hand, state.turns, state.cue().turn) == (None, 0, 1)
+    after = conversation(e.MessageStarted(**who), e.MessageInterrupted(**who, reason="gone"))
+    assert (after.in_hand, after.turns, after.cue().turn) == (None, 0, 1)

@@ -66,5 +66,5 @@ def test_a_crew_of_one_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "../crew", "scenarios/first_national_bank", "", "/etc/passwd", "crew.yaml"])
 def test_a_name_that_is_no_crew_says_which_there_are(name: str) -> None:
-    with pytest.raises(NotFound, match="there is no crew .* there are: crew"):
+    with pytest.raises(NotFound, match=r"there is no crew .* there are: crew"):
         crews.read(Settings().config, name)

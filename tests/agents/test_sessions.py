@@ -33,7 +33,7 @@ def log(runtime: Runtime, session_id: str) -> list[e.Event]:
 async def until(runtime: Runtime, session_id: str, kind: str, count: int = 1) -> None:
     """Waits until the log of a session holds `count` events of a kind."""
     async with asyncio.timeout(10):
-        while kinds(log(runtime, session_id)).count(kind) < count:
+        while kinds(log(runtime, session_id)).count(kind) < count:  # noqa: ASYNC110 - the log tells nobody
             await asyncio.sleep(0.005)
 
 
@@ -327,7 +327,7 @@ async def test_a_session_whose_process_was_killed_comes_back_with_no_turn_lost_o
         await until(first, session_id, "message.started", 3)
         first.sessions._tasks[session_id].cancel()  # as a kill would: nothing more is said
         first.sessions._running.clear()
-        first.sessions._ended = lambda *_: None  # type: ignore[method-assign,assignment]
+        first.sessions._ended = lambda *_: None  # type: ignore[method-assign]
     async with opened(settings) as runtime:
         row = runtime.queries.session(session_id)
         assert row is not None

@@ -97,7 +97,7 @@ async def test_a_server_that_hangs_is_given_up_on(connect: Connect) -> None:
 
 async def test_a_server_that_is_down_is_named(unused_tcp_port: int) -> None:
     client = endpoint.client(f"http://127.0.0.1:{unused_tcp_port}/v1")
-    with pytest.raises(ModelUnreachable, match="the server cannot be reached: .*Connect call failed"):
+    with pytest.raises(ModelUnreachable, match=r"the server cannot be reached: .*Connect call failed"):
         await answer(Endpoint(client, "m", "the server"), prompt())
     await client.close()
 

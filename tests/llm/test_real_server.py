@@ -34,7 +34,7 @@ def weights() -> Path:
 
 def serve(path: str, said: Connection) -> None:
     """Runs in the child: llama.cpp's HTTP server on a free port, until the child is killed."""
-    import xllamacpp
+    import xllamacpp  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     parameters = xllamacpp.CommonParams()
     parameters.model.path = path

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from heist.errors import InsufficientScope, InvalidToken
 from heist.services.auth import LEEWAY, LIFETIME, Auth, Client, Clients, Keys, Principal, Scope
+from tests.times import START, HandClock
 
 pytestmark = pytest.mark.mission("S1")
 

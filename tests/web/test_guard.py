@@ -63,7 +63,7 @@ def test_reading_needs_no_origin_but_a_login(browser: TestClient, client: TestCl
     ["", "x", "9999999999.abc.def", "9999999999.abc." + "0" * 64, "1.abc", "a.b.c.d", "😀.x.y", "-1..", "%00.a.b"],
 )
 def test_a_forged_cookie_is_no_login(client: TestClient, cookie: str) -> None:
-    answer = client.get("/api/sessions", headers={"Cookie": f"heist_8008={cookie}".encode()})
+    answer = client.get("/api/sessions", headers={b"Cookie": f"heist_8008={cookie}".encode()})
     assert answer.status_code == 401
     assert "log in first" in answer.json()["detail"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from heist.errors import ConfigError
 from heist.settings import shipped
-from heist.world.scenario import Scenario, read
+from heist.world.scenario import PLACE, Scenario, read
 
 pytestmark = pytest.mark.mission("S16")
 
@@ -52,7 +52,9 @@ def test_the_shipped_scenario_loads() -> None:
 
 def test_every_fact_of_the_shipped_scenario_is_stated_somewhere() -> None:
     scenario = read(shipped("config"), "first_national_bank")
-    stated = {fact for _, fact in scenario._mentions()}
+    cells = [str(cell) for table in scenario.database.values() for row in table.rows for cell in row]
+    texts = [document.text for document in scenario.documents.values()]
+    stated = {fact for text in (*cells, *texts) for fact in PLACE.findall(text)}
     assert set(scenario.facts) == stated
 
 
@@ -79,17 +81,17 @@ def test_a_paper_that_names_an_unknown_fact_is_refused(tmp_path: Path) -> None:
     documents = {"plan": SMALL["documents"]["plan"] | {"text": "There are {dogs} dogs."}}
     sentence = refusal(tmp_path, SMALL | {"documents": documents})
     assert sentence.startswith(", line ")
-    assert sentence.endswith(": documents.plan names the fact 'dogs', which is not among the facts")
+    assert sentence.endswith(": documents: plan names the fact 'dogs', which is not among the facts")
 
 
 def test_an_outdated_value_of_an_unknown_fact_is_refused(tmp_path: Path) -> None:
     documents = {"plan": SMALL["documents"]["plan"] | {"outdated": {"dogs": 3}}}
-    assert "documents.plan names the fact 'dogs'" in refusal(tmp_path, SMALL | {"documents": documents})
+    assert "documents: plan names the fact 'dogs'" in refusal(tmp_path, SMALL | {"documents": documents})
 
 
 def test_a_cell_that_names_an_unknown_fact_is_refused(tmp_path: Path) -> None:
     database = {"rooms": {"columns": ["name"], "rows": [["{dogs}"]]}}
-    assert "database.rooms names the fact 'dogs'" in refusal(tmp_path, SMALL | {"database": database})
+    assert "database: rooms names the fact 'dogs'" in refusal(tmp_path, SMALL | {"database": database})
 
 
 @pytest.mark.parametrize(
@@ -203,3 +205,20 @@ def test_five_rounds_of_the_shipped_scenario_look_then_plan_then_decide() -> Non
 
 def test_a_session_of_one_round_decides() -> None:
     assert read(shipped("config"), "first_national_bank").phase(1, 1).name == "decision"
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ({"rooms": {"columns": ["a", "a"], "rows": []}}, "a column stands twice"),
+        (
+            {"sqlite_rooms": {"columns": ["a"], "rows": []}},
+            "the database keeps names that begin with sqlite_ for itself",
+        ),
+        ({"rooms": {"columns": ["a"], "rows": [[2**70]]}}, "row 1 holds a number that is too large for the database"),
+    ],
+)
+def test_a_table_that_the_database_would_refuse_is_refused_when_it_is_read(
+    tmp_path: Path, table: dict[str, object], complaint: str
+) -> None:
+    assert complaint in refusal(tmp_path, SMALL | {"database": table})
