@@ -1,6 +1,7 @@
 """Reads: every SELECT of the house, each named for its question."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row, Select, func, select
@@ -11,8 +12,10 @@ from heist.events import placed
 from heist.store.tables import events, sessions
 
 
-class SessionRow(NamedTuple):
-    """A row of `sessions`; times are UTC, ISO 8601; `end_time` is None until it has ended."""
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A row of `sessions`; times are UTC, ISO 8601; `end_time` is None until it has ended; `process` is the number of
+    the process that drives it."""
 
     session_id: str
     start_time: str
@@ -58,16 +61,16 @@ class Queries:
             older = sessions.c.start_time < cursor
             beside = (sessions.c.start_time == cursor) & (sessions.c.session_id < before)
             newest = newest.where(older | beside)
-        return [SessionRow._make(row) for row in self._rows(newest)]
+        return [SessionRow(**row._mapping) for row in self._rows(newest)]
 
     def session(self, session_id: str) -> SessionRow | None:
         rows = self._rows(select(sessions).where(sessions.c.session_id == session_id))
-        return SessionRow._make(rows[0]) if rows else None
+        return SessionRow(**rows[0]._mapping) if rows else None
 
     def unfinished(self) -> list[SessionRow]:
         """Sessions that have not ended, oldest first, whichever process drives them."""
         open_ = select(sessions).where(sessions.c.status.in_(["running", "paused"])).order_by(sessions.c.start_time)
-        return [SessionRow._make(row) for row in self._rows(open_)]
+        return [SessionRow(**row._mapping) for row in self._rows(open_)]
 
     def last_seq(self) -> int:
         """The row number of the newest event; 0 when there is none."""

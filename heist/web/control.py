@@ -29,28 +29,10 @@ class Started(BaseModel):
     session_id: str
 
 
-class Card(BaseModel):
-    """A session as the list shows it; times are UTC, ISO 8601."""
-
-    session_id: str
-    start_time: str
-    end_time: str | None
-    num_turns: int
-    status: str
-    crew: str
-    scenario: str
-    title: str
-    rounds: int
-    seed: int
-    model: str
-    server: str
-    simulated: bool
-
-
-class Cards(BaseModel):
+class Listed(BaseModel):
     """`seq` is the log's row number at this moment: follow the list of sessions from there."""
 
-    sessions: list[Card]
+    sessions: list[SessionRow]
     seq: int
 
 
@@ -104,13 +86,13 @@ def router(
     @routes.get("/sessions", summary="The sessions, newest first")
     async def newest(
         principal: User, limit: Annotated[int, Query(ge=1, le=500)] = 50, before: str | None = None
-    ) -> Cards:
+    ) -> Listed:
         seq = await asyncio.to_thread(queries.last_seq)
-        return Cards(sessions=[_card(row) for row in await sessions.newest(principal, limit, before)], seq=seq)
+        return Listed(sessions=await sessions.newest(principal, limit, before), seq=seq)
 
     @routes.get("/sessions/{session_id}", summary="One session")
-    async def one(principal: User, session_id: str) -> Card:
-        return _card(await sessions.one(principal, session_id))
+    async def one(principal: User, session_id: str) -> SessionRow:
+        return await sessions.one(principal, session_id)
 
     @routes.post("/sessions/{session_id}/pause", status_code=204, summary="Begin no new turn")
     async def pause(principal: User, session_id: str) -> None:
@@ -185,7 +167,3 @@ async def _send(socket: WebSocket, live: Live, session: str | None, after: int) 
     async with aclosing(live.follow(session, after)) as frames:
         async for frame in frames:
             await socket.send_text(frame.json)
-
-
-def _card(row: SessionRow) -> Card:
-    return Card(**{name: value for name, value in row._asdict().items() if name in Card.model_fields})

@@ -121,7 +121,7 @@ def tokens(house: House, session_id: str) -> int:
 
 
 def test_an_opened_tool_result_stays_open_while_its_agent_goes_on_speaking(page: Page) -> None:
-    watching(page, words_per_second=12, seed=1)
+    watching(page, words_per_second=20, seed=1)
     call = page.locator("article.turn.speaking:has(p) details.tool").first
     call.locator("summary").click(timeout=30_000)
     turn = page.locator("article.turn:has(details[open])")
