@@ -70,6 +70,13 @@ class SessionResumed(Fact):
     by: str
 
 
+class SessionRecovered(Fact):
+    """Brought back, paused, by another process than the one that drove it."""
+
+    kind: Literal["session.recovered"] = "session.recovered"
+    process: int
+
+
 class SessionStopped(Fact):
     """Ended by order before its last turn; `turns` were taken."""
 
@@ -197,6 +204,7 @@ Event = Annotated[
     | SessionPaused
     | SessionStepped
     | SessionResumed
+    | SessionRecovered
     | SessionStopped
     | SessionCompleted
     | SessionFailed

@@ -32,7 +32,7 @@ class Conversation:
 
     def apply(self, event: e.Event) -> None:
         match event:
-            case e.SessionPaused():
+            case e.SessionPaused() | e.SessionRecovered():
                 self.status = "paused"
             case e.SessionResumed():
                 self.status = "running"

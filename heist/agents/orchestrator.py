@@ -145,6 +145,12 @@ class Orchestrator:
             if self.conversation.status == "running":
                 await self._publish(e.SessionPaused(session_id=self.session_id, by="server", reason=reason))
 
+    async def recover(self, process: int) -> None:
+        """Takes over a session that another process left: closes its turn in hand and leaves it paused."""
+        async with self._control:
+            await self._cut("the process was gone")
+            await self._publish(e.SessionRecovered(session_id=self.session_id, process=process))
+
     async def command(self, agent: str, text: str, by: str) -> int:
         """Queues an order for the agent's next turn; answers its number."""
         self.conversation.check_command(agent, max(self.conversation.turns, self._cued) + 1)

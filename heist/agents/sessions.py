@@ -157,22 +157,22 @@ class Sessions:
 
     async def pause(self, principal: Principal, session_id: str) -> None:
         """No new turn begins; the one in hand goes on to its end."""
-        await self._running_here(principal, session_id).pause(principal.name)
+        await (await self._running_here(principal, session_id)).pause(principal.name)
 
     async def resume(self, principal: Principal, session_id: str) -> None:
-        await self._running_here(principal, session_id).resume(principal.name)
+        await (await self._running_here(principal, session_id)).resume(principal.name)
 
     async def step(self, principal: Principal, session_id: str) -> None:
         """One turn of a paused session."""
-        await self._running_here(principal, session_id).step(principal.name)
+        await (await self._running_here(principal, session_id)).step(principal.name)
 
     async def stop(self, principal: Principal, session_id: str, now: bool = False) -> None:
         """Ends after the turn in hand; with `now` the turn is cut off and the session is over on return."""
-        await self._running_here(principal, session_id).stop(principal.name, now)
+        await (await self._running_here(principal, session_id)).stop(principal.name, now)
 
     async def command(self, principal: Principal, session_id: str, agent: str, text: str) -> int:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
-        orchestrator = self._running_here(principal, session_id)
+        orchestrator = await self._running_here(principal, session_id)
         text = text.strip()
         if not 0 < len(text) <= LONGEST_COMMAND:
             raise Invalid(f"a command has 1 to {LONGEST_COMMAND} characters, this one has {len(text)}")
@@ -190,18 +190,19 @@ class Sessions:
 
     async def one(self, principal: Principal, session_id: str) -> SessionRow:
         principal.require(Scope.SESSION_READ)
+        return await self._row(session_id)
+
+    async def _row(self, session_id: str) -> SessionRow:
         row = await asyncio.to_thread(self._house.queries.session, session_id)
         if row is None:
             raise NotFound(f"there is no session {session_id[:64]!r}")
         return row
 
-    def _running_here(self, principal: Principal, session_id: str) -> Orchestrator:
+    async def _running_here(self, principal: Principal, session_id: str) -> Orchestrator:
         principal.require(Scope.SESSION_CONTROL)
         if orchestrator := self._running.get(session_id):
             return orchestrator
-        row = self._house.queries.session(session_id)
-        if row is None:
-            raise NotFound(f"there is no session {session_id[:64]!r}")
+        row = await self._row(session_id)
         if reason := self._lost.get(session_id):
             raise Conflict(f"the session {session_id} was interrupted and cannot go on here: {reason}")
         if row.status in ("running", "paused"):
@@ -215,7 +216,7 @@ class Sessions:
         for row in lost:
             try:
                 await self._bring_back(row)
-            except HeistError as error:
+            except (HeistError, ValueError) as error:  # a ValueError: an event that this version does not know
                 self._lost[row.session_id] = str(error)
                 log.warning("session %s cannot be brought back: %s", row.session_id, error)
         return [row.session_id for row in lost if row.session_id in self._running]
@@ -233,7 +234,7 @@ class Sessions:
         if (model.name, model.simulated) != (first.model, first.simulated):
             raise Conflict(f"it began with the model {first.model!r}, and now there is {model.name!r}")
         orchestrator = self._seat(conversation, model)
-        await orchestrator.suspend("the server was gone and is back")
+        await orchestrator.recover(os.getpid())
         self._drive(orchestrator)
 
     async def close(self) -> None:

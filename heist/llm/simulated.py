@@ -269,7 +269,7 @@ _REPLIES = {
         "What {name} found matters for me: «{quote}».",
         "I note «{quote}» from {name}. What is still missing is the way out.",
         "Good, {name}. With «{quote}» I can begin to plan my part.",
-        "«{quote}», says {name}. Is that paper still up to date?",
+        "«{quote}», says {name}. Is that still up to date?",
     ),
     "planning": (
         "I build on {name}: «{quote}». My part as {role} follows from that.",

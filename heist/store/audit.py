@@ -27,6 +27,7 @@ LINGER_SECONDS = 0.02
 _STATUS = {
     "session.paused": "paused",
     "session.resumed": "running",
+    "session.recovered": "paused",
     "session.stopped": "stopped",
     "session.completed": "completed",
     "session.failed": "failed",
@@ -148,6 +149,7 @@ class Writer:
             for table in (tables.sessions, tables.events, tables.messages, tables.tool_usage)
         }
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
+        self._set_process = Prepared(_SESSION.values(process=bindparam("number")), engine)
         self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
 
     def commit(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
@@ -184,6 +186,7 @@ class Writer:
         rows: dict[Table, list[dict[str, object]]] = {table: [] for table in self._inserts}
         turns: dict[str, int] = {}
         statuses: list[dict[str, object]] = []
+        processes: list[dict[str, object]] = []
         for seq, (event, at, body, _) in zip(numbers, waiting, strict=True):
             session_id = event.session_id
             rows[tables.events].append(
@@ -202,6 +205,8 @@ class Writer:
                 case _ if event.kind in _STATUS:
                     ended = at if event.kind in _ENDS else None
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
+            if isinstance(event, e.SessionRecovered):
+                processes.append({"session": session_id, "number": event.process})
         for table, some in rows.items():
             if some:
                 self._inserts[table].run(cursor, some)
@@ -209,6 +214,8 @@ class Writer:
             self._set_turns.run(cursor, [{"session": one, "turns": turn} for one, turn in turns.items()])
         if statuses:
             self._set_status.run(cursor, statuses)
+        if processes:
+            self._set_process.run(cursor, processes)
         return numbers
 
 

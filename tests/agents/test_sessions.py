@@ -332,7 +332,7 @@ async def test_a_session_whose_process_was_killed_comes_back_with_no_turn_lost_o
         row = runtime.queries.session(session_id)
         assert row is not None
         assert row.status == "paused"
-        assert kinds(log(runtime, session_id))[-2:] == ["message.interrupted", "session.paused"]
+        assert kinds(log(runtime, session_id))[-2:] == ["message.interrupted", "session.recovered"]
         await runtime.sessions.resume(USER, session_id)
         await runtime.sessions.finished(session_id)
         events = log(runtime, session_id)
@@ -368,8 +368,7 @@ async def test_a_session_does_not_go_on_with_another_model(settings: Settings, f
 async def test_a_session_of_a_living_process_is_left_alone(settings: Settings) -> None:
     async with opened(settings) as first:
         session_id = await first.sessions.start(USER, Order(paused=True))
-        with first.engine.begin() as connection:
-            connection.execute(tables.sessions.update().values(process=1))
+        await first.bus.publish(e.SessionRecovered(session_id=session_id, process=1))
         async with opened(settings) as second:
             with pytest.raises(Conflict, match=r"runs in another process \(1\)"):
                 await second.sessions.resume(USER, session_id)

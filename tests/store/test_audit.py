@@ -74,6 +74,7 @@ async def test_an_event_and_its_row_are_one(audit: Audit, engine: Engine) -> Non
     [
         (e.SessionPaused(session_id="s1", by="x"), "paused", None),
         (e.SessionResumed(session_id="s1", by="x"), "running", None),
+        (e.SessionRecovered(session_id="s1", process=2), "paused", None),
         (e.SessionStopped(session_id="s1", by="x", turns=3), "stopped", AT),
         (e.SessionCompleted(session_id="s1", turns=3, failed=0), "completed", AT),
         (e.SessionFailed(session_id="s1", turns=3, error="x"), "failed", AT),

@@ -28,6 +28,9 @@ export function apply(state, event) {
     case "session.resumed":
       state.status = "running";
       return note(state, event, `resumed by ${event.by}`);
+    case "session.recovered":
+      state.status = "paused";
+      return note(state, event, "brought back by the server, paused");
     case "session.stopped":
       return end(state, event, "stopped", `stopped by ${event.by} after ${event.turns} turns`);
     case "session.completed":
