@@ -160,7 +160,7 @@ def _sum(scene: Scene, chance: random.Random) -> Wish | None:
     if "calculator" not in scene.tools:
         return None
     heard = " ".join(text for _, text in scene.said)
-    minutes = sorted({int(number) for number in _MINUTES.findall(heard)})
+    minutes = sorted({int(number) for number in _MINUTES.findall(heard) if int(number) <= 90})
     hours = sorted({int(hour) for hour, _ in _CLOCK.findall(heard)})
     sums = [f"2 * {one}" for one in minutes] + [f"{large} - {small}" for small, large in pairwise(minutes)]
     sums += [f"({later} - {earlier}) * 60" for earlier, later in pairwise(hours)]
@@ -226,7 +226,7 @@ def _source(note: Note, chance: random.Random) -> str:
     return chance.choice(["I have it from the {}.", "My source: {}.", "It stands in the {}."]).format(title)
 
 
-_ASIDE = re.compile(r"^(I have it|My source|It stands|That is|We can|Keep|As ordered|[A-Za-z]+, you)")
+_ASIDE = re.compile(r"^(I have it|I reckon|My source|It stands|That is|We can|Keep|As ordered|[A-Za-z]+, you)")
 
 
 def _heard(scene: Scene, chance: random.Random) -> tuple[str, str] | None:

@@ -30,7 +30,7 @@ from tests.conftest import House, serving
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--disable-component-update --disable-sync --renderer-process-limit=1 --process-per-site"
 ).split()
 WIDE, NARROW = (1440, 900), (390, 844)
 NETWORK = r"net::ERR_"

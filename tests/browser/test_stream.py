@@ -14,7 +14,7 @@ SPEAKING = "() => document.querySelector('.turn.speaking p')?.textContent.length
 
 
 def test_a_reload_in_the_middle_shows_the_same_and_goes_on(page: Page, house: House) -> None:
-    session_id = watching(page, words_per_second=20)
+    session_id = watching(page, rounds=5, words_per_second=20, seed=3)
     expect(page.locator("#m2.done")).to_be_visible()
     page.wait_for_function(SPEAKING)
     *before, speaking = shown(page)
@@ -25,6 +25,7 @@ def test_a_reload_in_the_middle_shows_the_same_and_goes_on(page: Page, house: Ho
     assert str(speaking[2]) in str(after[len(before)][2])
     expect(page.locator(f"#m{len(after) + 1}.done")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
+    see(page, "paused")
     expect(page.locator(".turn.speaking")).to_have_count(0)
     assert shown(page) == said(house, session_id)
 
