@@ -20,13 +20,14 @@ class Keeper(Protocol):
 
 
 class Bus:
-    """What a watcher hears of durable events is already kept, in the order of their row numbers. A watcher must return
-    at once and not raise."""
+    """Watchers hear of events in the order in which they were posted, of durable ones once they are kept: what is never
+    kept waits its turn behind what is not kept yet. A watcher must return at once and not raise."""
 
     def __init__(self, keeper: Keeper, clock: Clock) -> None:
         self._keeper = keeper
         self._clock = clock
         self._watchers: list[Watcher] = []
+        self._last: asyncio.Future[int] | None = None
 
     def watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
@@ -36,11 +37,15 @@ class Bus:
         future is done when the event is kept and told; None for what is never kept."""
         at, body = stamp(self._clock.now()), body_of(event)
         if not event.durable:
-            self._tell(Recorded(None, at, event, body))
+            passing = Recorded(None, at, event, body)
+            if self._last is None or self._last.done():
+                self._tell(passing)
+            else:
+                self._last.add_done_callback(lambda _: self._tell(passing))
             return None
-        kept = self._keeper.keep(event, at, body)
-        kept.add_done_callback(partial(self._kept, at, event, body))
-        return kept
+        self._last = self._keeper.keep(event, at, body)
+        self._last.add_done_callback(partial(self._kept, at, event, body))
+        return self._last
 
     def flush(self) -> None:
         """What was posted is kept without delay."""

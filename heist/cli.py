@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import socket
 import sys
 from collections.abc import Callable
@@ -69,6 +70,8 @@ def serve() -> None:
         name = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
         out.print(f"\nLog in: [bold]http://{name}:{port}/login?token={gate.token}[/]\n", soft_wrap=True)
 
+    # Event streams end when the server does; that is no error, though uvicorn says so.
+    logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing response" not in line.getMessage())
     app = create_app(chosen.model_copy(update={"port": port}), announce)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     try:

@@ -77,6 +77,13 @@ class SessionRecovered(Fact):
     process: int
 
 
+class SessionStopping(Fact):
+    """It is to end; the turn in hand goes on."""
+
+    kind: Literal["session.stopping"] = "session.stopping"
+    by: str
+
+
 class SessionStopped(Fact):
     """Ended by order before its last turn; `turns` were taken."""
 
@@ -205,6 +212,7 @@ Event = Annotated[
     | SessionStepped
     | SessionResumed
     | SessionRecovered
+    | SessionStopping
     | SessionStopped
     | SessionCompleted
     | SessionFailed

@@ -77,6 +77,24 @@ async def test_what_is_posted_goes_on_without_waiting_and_without_haste() -> Non
     await kept_all([kept for kept in posted if kept is not None])
 
 
+async def test_a_delta_waits_its_turn_behind_what_is_not_kept_yet() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    bus.watch(told.append)
+    first = MessageDelta(session_id="s", turn=1, agent="a", offset=0, text="We ")
+    bus.post(ROUND)
+    for event in (first, first.model_copy(update={"offset": 3, "text": "go"}), ROUND):
+        bus.post(event)
+    assert told == []
+    shelf.waiting[0].set_result(1)
+    await asyncio.sleep(0)
+    assert [recorded.event.kind for recorded in told] == ["round.started", "message.delta", "message.delta"]
+    shelf.waiting[1].set_exception(StoreError("full"))
+    bus.post(first)
+    await asyncio.sleep(0)
+    assert len(told) == 4
+
+
 async def test_a_delta_is_told_at_once_and_never_kept() -> None:
     shelf, told = Shelf(), list[Recorded]()
     bus = Bus(shelf, SystemClock())

@@ -19,6 +19,7 @@ class Conversation:
         self.session = session
         self.scenario = scenario
         self.status: Status = "running"
+        self.stopping_by: str | None = None
         self.turns = 0
         self.failed = 0
         self.last_error = ""
@@ -36,6 +37,8 @@ class Conversation:
                 self.status = "paused"
             case e.SessionResumed():
                 self.status = "running"
+            case e.SessionStopping():
+                self.stopping_by = event.by
             case e.SessionStopped():
                 self.status = "stopped"
             case e.SessionCompleted():

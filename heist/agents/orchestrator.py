@@ -34,7 +34,6 @@ class Orchestrator:
         self._posted: list[asyncio.Future[int]] = []
         self._steps = 0
         self._cued = conversation.turns
-        self._stopped_by: str | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> "asyncio.Task[None]":
@@ -55,7 +54,7 @@ class Orchestrator:
 
     async def _allowed(self) -> bool:
         """Waits while the session is paused; False once it is to stop. A step lets one turn through."""
-        while self._stopped_by is None:
+        while self.conversation.stopping_by is None:
             if self.conversation.status == "running":
                 return True
             if self._steps:
@@ -86,8 +85,8 @@ class Orchestrator:
 
     def _ending(self) -> e.Event:
         state = self.conversation
-        if self._stopped_by is not None and state.turns < state.total:
-            return e.SessionStopped(session_id=self.session_id, by=self._stopped_by, turns=state.turns)
+        if state.stopping_by is not None and state.turns < state.total:
+            return e.SessionStopped(session_id=self.session_id, by=state.stopping_by, turns=state.turns)
         if state.failed == state.total:
             return e.SessionFailed(session_id=self.session_id, turns=state.turns, error=state.last_error)
         return e.SessionCompleted(session_id=self.session_id, turns=state.turns, failed=state.failed)
@@ -129,10 +128,11 @@ class Orchestrator:
         """Ends the session after the turn in hand; with `now` it cuts that turn off and returns when all is over."""
         async with self._control:
             self._must_go_on()
-            if self._stopped_by is not None and not now:
+            if self.conversation.stopping_by is None:
+                await self._publish(e.SessionStopping(session_id=self.session_id, by=by))
+                self._wake.set()
+            elif not now:
                 raise Conflict(f"the session {self.session_id} is stopping; stop it now to cut its turn off")
-            self._stopped_by = by
-            self._wake.set()
             if now:
                 await self._cut(f"stopped by {by}")
                 if not self.conversation.over:

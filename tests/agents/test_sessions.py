@@ -152,6 +152,7 @@ async def test_stop_lets_the_turn_in_hand_finish(runtime: Runtime) -> None:
         await runtime.sessions.stop(USER, session_id)
     await runtime.sessions.finished(session_id)
     events = log(runtime, session_id)
+    assert kinds(events).count("session.stopping") == 1
     assert kinds(events).count("message.started") == kinds(events).count("message.completed")
     assert events[-1] == e.SessionStopped(session_id=session_id, by="user", turns=len(turns(events)))
 

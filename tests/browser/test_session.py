@@ -26,9 +26,6 @@ def test_words_appear_while_they_are_spoken(page: Page, house: House) -> None:
     expect(page.locator("#agents .speaking")).to_have_count(1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Live.hear forgets the words of the next turn when it hears that a turn is completed"
-)
 def test_no_word_of_a_later_turn_is_missing_while_it_is_spoken(page: Page, house: House) -> None:
     session_id = watching(page, words_per_second=20, seed=3)
     page.wait_for_function("() => document.querySelector('#m2.speaking p')?.textContent.length > 5")

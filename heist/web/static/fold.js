@@ -5,7 +5,7 @@ export const SHAPES = ["●", "■", "▲", "◆", "✚", "★"];
 
 export function empty() {
   return {
-    started: null, status: "", round: 0, turns: new Map(), agents: new Map(), commands: new Map(), activity: [],
+    started: null, status: "", stopping: false, round: 0, turns: new Map(), agents: new Map(), commands: new Map(), activity: [],
     tokens: 0, estimated: false, calls: 0, refused: 0, failed: 0, end: "",
   };
 }
@@ -31,6 +31,9 @@ export function apply(state, event) {
     case "session.recovered":
       state.status = "paused";
       return note(state, event, "brought back by the server, paused");
+    case "session.stopping":
+      state.stopping = true;
+      return note(state, event, `to be stopped by ${event.by} after the turn in hand`);
     case "session.stopped":
       return end(state, event, "stopped", `stopped by ${event.by} after ${event.turns} turns`);
     case "session.completed":

@@ -6,7 +6,7 @@ import { follow } from "./stream.js";
 
 const drawn = new Map(); // turn -> its article
 const OVER = ["completed", "stopped", "failed"];
-let state = empty(), id = "", dirty = new Set(), scheduled = false, stopping = false;
+let state = empty(), id = "", dirty = new Set(), scheduled = false;
 let followsEnd = !location.hash; // an address of a message leads to it, not to the end
 
 export async function open(sessionId, link) {
@@ -70,7 +70,7 @@ function drawHead() {
     element("strong", {}, started.title), ` ${id} `,
     started.simulated ? element("span", { class: "pill simulated" }, "simulated") : element("span", { class: "pill" }, started.model),
   );
-  $("status").textContent = stopping && !over ? "stopping" : status;
+  $("status").textContent = state.stopping && !over ? "stopping" : status;
   $("status").className = `pill ${status}`;
   const done = [...state.turns.values()].filter((turn) => ["done", "failed"].includes(turn.status)).length;
   $("progress").textContent = `round ${state.round}/${started.rounds} · turn ${done}/${total} · ` +
@@ -79,7 +79,7 @@ function drawHead() {
   $("pause").disabled = over;
   $("step").disabled = status !== "paused";
   $("stop").disabled = over;
-  $("stop").textContent = stopping && !over ? "Stop now" : "Stop";
+  $("stop").textContent = state.stopping && !over ? "Stop now" : "Stop";
   for (const control of $("command").elements) control.disabled = over;
 }
 
@@ -176,8 +176,7 @@ function pause() {
 }
 
 async function stop() {
-  if (await order("stop", stopping ? "?now=true" : "")) {
-    stopping = true;
+  if (await order("stop", state.stopping ? "?now=true" : "")) {
     drawHead();
   }
 }
