@@ -49,7 +49,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
 
 
 def _check_address(chosen: Settings) -> None:
-    if chosen.host in LOOPBACK:
+    if chosen.host.lower() in LOOPBACK:
         return
     if not chosen.allow_remote or chosen.secret is None:
         raise ConfigError(

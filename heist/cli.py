@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import logging
+import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Annotated, NoReturn
 
 import typer
 import uvicorn
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,10 +21,13 @@ from heist import __version__, settings
 from heist import events as e
 from heist.agents.sessions import Order
 from heist.app import create_app
+from heist.configfile import sentence
 from heist.errors import ConfigError, HeistError
 from heist.events import Recorded
 from heist.runtime import Finding, Runtime
 from heist.services.auth import USER_SCOPES, Principal
+from heist.store.engine import connect
+from heist.store.migrate import upgrade
 from heist.web.guard import Gate
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -73,6 +79,7 @@ def serve() -> None:
     # Event streams end when the server does; that is no error, though uvicorn says so.
     logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing response" not in line.getMessage())
     app = create_app(chosen.model_copy(update={"port": port}), announce)
+    upgrade(connect(chosen.database_url))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     try:
         server.run(sockets=[listening])
@@ -86,15 +93,18 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        errno_ = getattr(error, "errno", None)
+        why = (
+            "another program uses it" if errno_ == errno.EADDRINUSE else getattr(error, "strerror", None) or str(error)
+        )
         raise ConfigError(f"cannot listen on {host}:{port}: {why}; HEIST_HOST and HEIST_PORT choose another") from None
 
 
 @cli.command()
 def run(
     crew: Annotated[str, typer.Option(help="A crew file of the config folder.")] = "crew",
-    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds; the crew's own when left out.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How many rounds, 1 to 1000; the crew's own if left out.")] = None,
     order: Annotated[str | None, typer.Option(help="round_robin or random.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
     pace: Annotated[float, typer.Option(min=0, help="Words per second; 0 is as fast as the model.")] = 0,
@@ -102,27 +112,56 @@ def run(
 ) -> None:
     """Run one session in the terminal."""
     try:
-        wanted = Order(crew=crew, rounds=rounds, turn_order=order, seed=seed, words_per_second=pace)
-    except ValueError:
-        raise ConfigError(f"--order: expected round_robin or random, found {order!r}") from None
-    watcher = _print_json if json else Transcript().hear
-    sys.exit(asyncio.run(_run(wanted, watcher)))
+        wanted = Order.model_validate(
+            {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace}
+        )
+    except ValidationError as error:
+        raise ConfigError(_wrong_option(error)) from None
+    sys.exit(asyncio.run(_run(wanted, _print_json if json else Transcript().hear)))
+
+
+def _wrong_option(error: ValidationError) -> str:
+    wrong = error.errors()[0]
+    field = str(wrong["loc"][0])
+    option = {"turn_order": "order", "words_per_second": "pace"}.get(field, field)
+    return f"--{option}: {sentence([], wrong['msg'])}, found {wrong['input']!r}"
 
 
 async def _run(order: Order, watcher: Callable[[Recorded], None]) -> int:
-    """0 when the session completed. Ctrl-C stops it, and the audit says so."""
+    """0 when the session completed. Ctrl-C, SIGTERM and a reader that goes away stop it, and the audit says so."""
     runtime = Runtime(settings.read())
-    runtime.bus.watch(watcher)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    runtime.bus.watch(_until_nobody_reads(watcher, task.cancel))
     user = Principal("terminal", USER_SCOPES)
     async with runtime.opened(recover=False):
         session_id = await runtime.sessions.start(user, order)
         try:
             await runtime.sessions.finished(session_id)
         except asyncio.CancelledError:
+            task.uncancel()
             await runtime.sessions.stop(user, session_id, now=True)
             return 130
         row = runtime.queries.session(session_id)
     return 0 if row is not None and row.status == "completed" else 1
+
+
+def _until_nobody_reads(watcher: Callable[[Recorded], None], gone: Callable[[], object]) -> Callable[[Recorded], None]:
+    """The watcher until its output is closed, as by `| head`; then it is silent and says so once."""
+    reading = True
+
+    def hear(recorded: Recorded) -> None:
+        nonlocal reading
+        try:
+            if reading:
+                watcher(recorded)
+        except (BrokenPipeError, SystemExit):  # rich turns the one into the other
+            reading = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            gone()
+
+    return hear
 
 
 def _print_json(recorded: Recorded) -> None:
@@ -196,7 +235,7 @@ class Transcript:
 
 @cli.command()
 def doctor() -> None:
-    """Look at every part: what was found, what is missing, what to do. Ends with status 1 when something is."""
+    """Look at every part: what was found, what is missing, what to do. The exit status is 1 if something is missing."""
     findings = asyncio.run(_examine())
     _show(findings)
     sys.exit(0 if all(finding.well for finding in findings) else 1)

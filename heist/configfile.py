@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from heist.errors import ConfigError
 
@@ -56,12 +57,14 @@ def _load(path: Path, section: type[S], _changed: int, _size: int) -> S:
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: holds what cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path}, line 1: expected a mapping of keys, found {type(content).__name__}")
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = first_error(error)
         place = first["loc"]
         raise ConfigError(f"{path}, line {_line(root, place)}: {sentence(place, first['msg'])}") from None
 
@@ -76,10 +79,18 @@ def _parsed(text: str) -> tuple[yaml.Node | None, object]:
         loader.dispose()
 
 
+def first_error(error: ValidationError) -> ErrorDetails:
+    """The error to tell of: a key that does not exist before one that is missing, which it was probably meant for."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+
+
 def sentence(place: Sequence[str | int], message: str) -> str:
     """`agents.2.scopes: input should be …`: where, and what was expected, from one pydantic error."""
     where = ".".join(str(step) for step in place)
     expected = message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "there is no such key")
+    expected = expected.replace("Tuple should", "the list should").partition(", unable to parse")[0]
+    expected = expected.replace(" after validation", "")
     expected = expected[:1].lower() + expected[1:]
     return f"{where}: {expected}" if where else expected
 

@@ -71,10 +71,11 @@ class SessionResumed(Fact):
 
 
 class SessionRecovered(Fact):
-    """Brought back, paused, by another process than the one that drove it."""
+    """Taken over, paused, by `process` from the process `before`, which is gone. Of two that try, one succeeds."""
 
     kind: Literal["session.recovered"] = "session.recovered"
     process: int
+    before: int
 
 
 class SessionStopping(Fact):

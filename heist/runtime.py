@@ -66,8 +66,7 @@ class Runtime:
             settings.model,
             settings.llm_key.get_secret_value() if settings.llm_key else None,
             settings.llm_tools,
-            settings.llm_first_seconds,
-            settings.llm_chunk_seconds,
+            (settings.llm_first_seconds, settings.llm_chunk_seconds, settings.llm_answer_seconds),
             self.clock,
         )
         self.sessions = Sessions(
@@ -111,7 +110,7 @@ class Runtime:
         ]
 
     def _address(self) -> Finding:
-        kept = "HEIST_SECRET is set" if self.settings.secret else "no HEIST_SECRET: logins end with the process"
+        kept = "HEIST_SECRET is set" if self.settings.secret else "no HEIST_SECRET, so logins end when the server stops"
         return Finding("address", True, f"http://{self.settings.host}:{self.settings.port}, {kept}")
 
     def _database(self) -> Finding:
@@ -123,7 +122,7 @@ class Runtime:
             return Finding("database", True, f"{self.engine.url!r} is new and will be set up at the first start")
         if at != wanted:
             return Finding("database", True, f"{self.engine.url!r} is at {at} and will be brought to {wanted}")
-        return Finding("database", True, f"{self.engine.url!r} is at {at}")
+        return Finding("database", True, f"{self.engine.url!r} is up to date")
 
     def _crews(self) -> list[Finding]:
         folder = self.settings.config
@@ -137,15 +136,15 @@ class Runtime:
             crew = crews.read(self.settings.config, name)
             scenario = scenarios.read(self.settings.config, crew.scenario)
         except HeistError as error:
-            return Finding(f"crew {name}", False, str(error), "mend the file; a session reads it when it starts")
+            return Finding(f"{name}.yaml", False, str(error), "mend the file; a session reads it when it starts")
         size = len(crew.agents)
-        return Finding(f"crew {name}", True, f"{crew.name}: {size} agents, {crew.rounds} rounds, {scenario.title}")
+        return Finding(f"{name}.yaml", True, f"{crew.name}: {size} agents, {crew.rounds} rounds, {scenario.title}")
 
     async def _model(self) -> Finding:
         try:
             model = await self.source.model()
         except HeistError as error:
-            return Finding("model", False, str(error), "start the server, or set HEIST_LLM and HEIST_MODEL")
+            return Finding("model", False, str(error), "start it, or mend HEIST_LLM or HEIST_MODEL")
         if model.simulated:
             return Finding("model", True, self.source.notice or "the crew is simulated, as HEIST_LLM says")
         return Finding("model", True, f"{model.name} by {model.server}")

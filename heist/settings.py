@@ -1,12 +1,13 @@
 """The `HEIST_*` variables, read once and frozen."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from heist.configfile import sentence
+from heist.configfile import first_error, sentence
 from heist.errors import ConfigError
 
 
@@ -18,14 +19,20 @@ def shipped(name: str) -> Path:
 
 
 def _model_source(value: str) -> str:
-    if value in ("auto", "simulated") or value.startswith(("http://", "https://")):
+    if value in ("auto", "simulated") or re.fullmatch(r"https?://[!-~]+", value):
         return value
     raise ValueError(f"expected auto, simulated or a base URL such as http://127.0.0.1:1234/v1, found {value!r}")
 
 
 def _long_enough(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and len(value.get_secret_value().encode()) < 32:
+    if value is not None and len(value.get_secret_value().strip().encode()) < 32:
         raise ValueError("expected at least 32 bytes; `openssl rand -hex 32` prints a good one")
+    return value
+
+
+def _plain(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+        raise ValueError("expected a key without blanks, in plain characters")
     return value
 
 
@@ -38,12 +45,15 @@ class Settings(BaseSettings):
         "auto", description="who speaks: `auto` (a local server if one is found), `simulated`, or a base URL"
     )
     model: str | None = Field(None, description="the model's name; unset: the one that the server has loaded")
-    llm_key: SecretStr | None = Field(None, description="the model server's API key, if it wants one")
+    llm_key: Annotated[SecretStr | None, AfterValidator(_plain)] = Field(
+        None, description="the model server's API key, if it wants one"
+    )
     llm_tools: Literal["auto", "native", "text"] = Field(
         "auto", description="how tools are offered: native calls, text, or native until the server refuses them"
     )
     llm_first_seconds: float = Field(120.0, gt=0, description="patience for a model's first byte, in seconds")
     llm_chunk_seconds: float = Field(60.0, gt=0, description="patience between two chunks of an answer, in seconds")
+    llm_answer_seconds: float = Field(600.0, gt=0, description="patience for a whole answer, in seconds")
     database_url: str = Field("sqlite:///heist.db", description="where the audit is kept, as a SQLAlchemy URL")
     config: Path = Field(
         default_factory=lambda: shipped("config"),
@@ -65,5 +75,5 @@ def read() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = first_error(error)
         raise ConfigError("HEIST_" + sentence([str(first["loc"][0]).upper()], first["msg"])) from None

@@ -42,7 +42,8 @@ def test_run_json_prints_the_events_as_the_audit_has_them(tmp_path: Path) -> Non
     assert done.returncode == 0
 
 
-def test_interrupting_run_stops_the_session_and_the_audit_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupting_run_stops_the_session_and_the_audit_says_so(tmp_path: Path, sent: signal.Signals) -> None:
     command = [sys.executable, "-m", "heist", "run", "--pace", "5"]
     environment = {**os.environ, "HEIST_LLM": "simulated"}
     process = subprocess.Popen(
@@ -51,11 +52,39 @@ def test_interrupting_run_stops_the_session_and_the_audit_says_so(tmp_path: Path
     assert process.stdout is not None
     while "planner" not in process.stdout.readline():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, err = process.communicate(timeout=10)
     assert (process.returncode, err) == (130, "")
     with sqlite3.connect(tmp_path / "heist.db") as audit:
         assert audit.execute("SELECT status FROM sessions").fetchall() == [("stopped",)]
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "--json")])
+def test_a_reader_that_goes_away_ends_the_session_quietly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "heist", *arguments, "--pace", "300"]
+    environment = {**os.environ, "HEIST_LLM": "simulated"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(20) == 130
+    process.stderr.close()
+    with sqlite3.connect(tmp_path / "heist.db") as audit:
+        assert audit.execute("SELECT status FROM sessions").fetchall() == [("stopped",)]
+
+
+def test_the_words_stand_under_their_speaker(tmp_path: Path) -> None:
+    done = heist(tmp_path, "run", "--seed", "7", "--rounds", "1", "--pace", "800")
+    with sqlite3.connect(tmp_path / "heist.db") as audit:
+        spoken = audit.execute("SELECT agent_name, message FROM messages ORDER BY turn_id").fetchall()
+    told = " ".join(done.stdout.split())
+    for agent, message in spoken:
+        told = told.split(f"{agent} (", 1)[1]
+        assert " ".join(message.split()) in told.split(" ms ", 1)[0]
 
 
 @pytest.mark.mission("S17")
@@ -65,7 +94,7 @@ def test_doctor_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     for part in ("is new and will be set up", "The classic six: 6 agents, 5 rounds", "simulated"):
         assert part in well.stdout
     config = shutil.copytree(Settings().config, tmp_path / "config")
-    (config / "broken.yaml").write_text("name: x\nagents:\n  - {name: a}\n")
+    (config / "broken.yaml").write_text("name: x\nscenario: y\nagents:\n  - {name: a}\n")
     ill = heist(
         tmp_path,
         "doctor",
@@ -77,9 +106,9 @@ def test_doctor_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
     told = " ".join(ill.stdout.split())
     for part in (
         "broken.yaml, line",
-        "field required",
+        "agents.0.role: field required",
         "http://127.0.0.1:9/v1 cannot be reached",
-        "→ start the server, or set HEIST_LLM",
+        "→ start it, or mend HEIST_LLM",
         "unable to open database file",
         "→ check HEIST_DATABASE_URL",
     ):
@@ -97,7 +126,12 @@ def test_doctor_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
             "heist: the model server at http://127.0.0.1:9/v1 cannot be",
         ),
         (("run",), {"HEIST_PORT": "x"}, "heist: HEIST_PORT: input should be a valid integer"),
-        (("run", "--order", "backwards"), {}, "heist: --order: expected round_robin or random, found 'backwards'"),
+        (
+            ("run", "--order", "backwards"),
+            {},
+            "heist: --order: input should be 'round_robin' or 'random', found 'backwards'",
+        ),
+        (("run", "--rounds", "5000"), {}, "heist: --rounds: input should be less than or equal to 1000, found 5000"),
         (("serve",), {"HEIST_HOST": "0.0.0.0"}, "heist: HEIST_HOST: '0.0.0.0' can be reached from other machines"),
         (("run",), {"HEIST_DATABASE_URL": "sqlite:////no/x.db"}, "cannot be opened: unable to open database file"),
     ],

@@ -45,6 +45,9 @@ def refusal(path: Path, text: str) -> str:
         ),
         ("? [a, b]\n: 1\n", ", line 1: not valid YAML: "),
         ("name: \x00\n", ": not valid YAML: "),
+        ("name: 2026-99-99\n", ": holds what cannot be read: "),
+        ("name: !!int abc\n", ": holds what cannot be read: "),
+        ("name: " + "[" * 5000, ": holds what cannot be read: "),
     ],
 )
 def test_a_wrong_file_is_refused_with_place_and_expectation(tmp_path: Path, text: str, sentence: str) -> None:

@@ -12,8 +12,10 @@ from heist import events as e
 
 KINDS = get_args(get_args(e.Event)[0])
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+FIELDS = {"arguments": JSON, "milliseconds": FINITE, "temperature": FINITE, "words_per_second": FINITE}
 EVENTS = st.sampled_from(KINDS).flatmap(
-    lambda kind: st.builds(kind, **{name: JSON for name in kind.model_fields if name == "arguments"})
+    lambda kind: st.builds(kind, **{name: FIELDS[name] for name in kind.model_fields if name in FIELDS})
 )
 
 

@@ -16,6 +16,9 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
     ("name", "value", "expected"),
     [
         ("HEIST_LLM", "lmstudio", "expected auto, simulated or a base URL"),
+        ("HEIST_LLM", "http://a b/v1", "expected auto, simulated or a base URL"),
+        ("HEIST_LLM_KEY", "schl\u00fcssel", "expected a key without blanks"),
+        ("HEIST_SECRET", " " * 40, "expected at least 32 bytes"),
         ("HEIST_PORT", "many", "input should be a valid integer"),
         ("HEIST_PORT", "70000", "less than or equal to 65535"),
         ("HEIST_SECRET", "short", "expected at least 32 bytes"),

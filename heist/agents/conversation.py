@@ -28,6 +28,7 @@ class Conversation:
         self.in_hand: e.MessageStarted | None = None
         self.commands: list[e.CommandIssued] = []
         self.last_command = 0
+        self._orders: list[tuple[e.Seat, ...]] = []
         self._heard: list[e.MessageCompleted] = []
         self._looked_up: dict[str, list[e.ToolCalled]] = {seat.name: [] for seat in session.seats}
 
@@ -104,15 +105,16 @@ class Conversation:
     def order(self, round_: int) -> Sequence[e.Seat]:
         """Who speaks in a round (from 1), in order. At random nobody speaks twice in a round, and nobody who closed a
         round opens the next."""
-        seats = list(self.session.seats)
-        if self.session.turn_order == "random":
-            closed_by = None
-            for number in range(1, round_ + 1):
-                stream(self.session.seed, "order", number).shuffle(seats)
-                if seats[0] == closed_by:
-                    seats.append(seats.pop(0))
-                closed_by = seats[-1]
-        return seats
+        if self.session.turn_order == "round_robin":
+            return self.session.seats
+        while len(self._orders) < round_:
+            before = self._orders[-1] if self._orders else ()
+            seats = list(before or self.session.seats)
+            stream(self.session.seed, "order", len(self._orders) + 1).shuffle(seats)
+            if before and seats[0] == before[-1]:
+                seats.append(seats.pop(0))
+            self._orders.append(tuple(seats))
+        return self._orders[round_ - 1]
 
     def check_command(self, agent: str, first: int) -> None:
         """Raises when a command to `agent` could not reach it in turn `first` or later."""
@@ -123,5 +125,6 @@ class Conversation:
         names = [seat.name for seat in self.session.seats]
         if agent not in names:
             raise NotFound(f"there is no agent {agent[:64]!r} in this session; there are: {', '.join(names)}")
-        if agent not in {self.seat_of(turn).name for turn in range(first, self.total + 1)}:
+        soon = range(first, min(self.total, first + 2 * len(names)) + 1)  # by then everybody has had a turn
+        if agent not in {self.seat_of(turn).name for turn in soon}:
             raise Conflict(f"{agent} has no turn left in this session")

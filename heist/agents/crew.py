@@ -1,10 +1,11 @@
 """A crew as a YAML file gives it."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from heist.configfile import Section, load
 from heist.errors import NotFound
@@ -15,10 +16,16 @@ from heist.world.scenario import Line, Prose, Word
 _ALLOWED = ", ".join(sorted(AGENT_SCOPES))
 
 
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,31}", name):
+        raise ValueError("a name is a letter and up to 31 more letters, digits, - and _")
+    return name
+
+
 class Member(Section):
     """One agent. The name is what the others call it and what every row in the audit says."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,31}$")]
+    name: Annotated[str, AfterValidator(_name)]
     role: Line
     scopes: tuple[str, ...]
     persona: Prose
@@ -64,7 +71,7 @@ class Crew(Section):
 
 def crews(folder: Path) -> list[str]:
     """The crew files of a folder by name: those that have agents are meant as crews."""
-    return sorted(path.stem for path in folder.glob("*.yaml") if "\nagents:" in path.read_text(encoding="utf-8"))
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.is_file() and b"\nagents:" in path.read_bytes())
 
 
 def read(folder: Path, name: str) -> Crew:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from heist import events as e
 from heist.agents.agent import Agent
@@ -10,7 +10,7 @@ from heist.agents.conversation import Conversation
 from heist.agents.turn import take
 from heist.bus import Bus, kept_all
 from heist.clock import Clock
-from heist.errors import Conflict
+from heist.errors import Conflict, StoreError
 from heist.llm.model import Model
 
 
@@ -50,6 +50,7 @@ class Orchestrator:
         while self.conversation.turns < self.conversation.total and await self._allowed():
             await self._turn()
             self._close_round()
+        await kept_all([*self._before, *self._posted])
         await self._publish(self._ending())
 
     async def _allowed(self) -> bool:
@@ -97,11 +98,9 @@ class Orchestrator:
         self.conversation.apply(event)
 
     async def _publish(self, event: e.Event) -> None:
-        """Posts the event and waits until it is kept, with all that was posted before it. Raises `StoreError` when
-        some of it could not be: then the log is not whole."""
-        self._post(event)
-        self._bus.flush()
-        await kept_all([*self._before, *self._posted])
+        """Publishes an event that is not a turn's; what could not be kept, with a `StoreError`, has not happened."""
+        await self._bus.publish(event)
+        self.conversation.apply(event)
 
     async def pause(self, by: str, reason: str = "") -> None:
         async with self._control:
@@ -112,6 +111,7 @@ class Orchestrator:
         async with self._control:
             self._must_be("paused", "resume")
             await self._publish(e.SessionResumed(session_id=self.session_id, by=by))
+            self._steps = 0
             self._wake.set()
 
     async def step(self, by: str) -> None:
@@ -145,19 +145,29 @@ class Orchestrator:
             if self.conversation.status == "running":
                 await self._publish(e.SessionPaused(session_id=self.session_id, by="server", reason=reason))
 
-    async def recover(self, process: int) -> None:
-        """Takes over a session that another process left: closes its turn in hand and leaves it paused."""
+    async def recover(self, process: int, before: int) -> None:
+        """Takes over a session that the process `before` left: closes its turn in hand and leaves it paused."""
         async with self._control:
+            await self._publish(e.SessionRecovered(session_id=self.session_id, process=process, before=before))
             await self._cut("the process was gone")
-            await self._publish(e.SessionRecovered(session_id=self.session_id, process=process))
+
+    async def fail(self, error: str) -> None:
+        """Records that the session broke off, and where. When the log is what failed, it ends where it could."""
+        with suppress(StoreError):
+            await self._cut(error)
+        turns = self.conversation.turns
+        await self._publish(e.SessionFailed(session_id=self.session_id, turns=turns, error=error))
 
     async def command(self, agent: str, text: str, by: str) -> int:
         """Queues an order for the agent's next turn; answers its number."""
-        self.conversation.check_command(agent, max(self.conversation.turns, self._cued) + 1)
-        self.conversation.last_command += 1
-        number = self.conversation.last_command
-        await self._publish(e.CommandIssued(session_id=self.session_id, command=number, agent=agent, text=text, by=by))
-        return number
+        async with self._control:
+            self._must_stay()
+            self.conversation.check_command(agent, max(self.conversation.turns, self._cued) + 1)
+            number = self.conversation.last_command + 1
+            await self._publish(
+                e.CommandIssued(session_id=self.session_id, command=number, agent=agent, text=text, by=by)
+            )
+            return number
 
     async def _cut(self, reason: str) -> None:
         if self._task is not None:
@@ -168,9 +178,15 @@ class Orchestrator:
             await self._publish(e.MessageInterrupted(**who, reason=reason))
 
     def _must_be(self, status: str, verb: str) -> None:
-        self._must_go_on()
+        self._must_stay()
         if self.conversation.status != status:
-            raise Conflict(f"the session {self.session_id} is {self.conversation.status}; there is nothing to {verb}")
+            hint = "pause it first" if verb == "step" else f"there is nothing to {verb}"
+            raise Conflict(f"the session {self.session_id} is {self.conversation.status}; {hint}")
+
+    def _must_stay(self) -> None:
+        self._must_go_on()
+        if self.conversation.stopping_by is not None:
+            raise Conflict(f"the session {self.session_id} is stopping")
 
     def _must_go_on(self) -> None:
         if self.conversation.over:

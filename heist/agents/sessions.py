@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,7 +39,7 @@ class Order(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     crew: str = Field("crew", max_length=100, description="a crew file of the config folder, without .yaml")
     rounds: int | None = Field(None, ge=1, le=1000)
-    turn_order: str | None = Field(None, pattern="^(round_robin|random)$")
+    turn_order: Literal["round_robin", "random"] | None = None
     seed: int | None = Field(None, ge=0, lt=2**31)
     words_per_second: float = Field(0, ge=0, le=1000, description="the pace of speech; 0 is as fast as the model")
     paused: bool = Field(False, description="begin paused, before the first turn")
@@ -68,7 +68,7 @@ class Sessions:
         self._running: dict[str, Orchestrator] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._lost: dict[str, str] = {}
+        self._bringing_back = asyncio.Lock()
 
     async def start(self, principal: Principal, order: Order) -> str:
         """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
@@ -146,14 +146,10 @@ class Sessions:
         self._house.registry.clear(orchestrator.session_id)
 
     async def _record_failure(self, orchestrator: Orchestrator, error: BaseException) -> None:
-        turns = orchestrator.conversation.turns
-        failed = e.SessionFailed(
-            session_id=orchestrator.session_id, turns=turns, error=f"{type(error).__name__}: {error}"
-        )
         try:
-            await self._house.bus.publish(failed)
-        except HeistError as also:
-            log.error("its end could not be recorded: %s", also)
+            await orchestrator.fail(f"{type(error).__name__}: {error}")
+        except StoreError as also:
+            log.error("its end could not be recorded, so it can be brought back: %s", also)
 
     async def pause(self, principal: Principal, session_id: str) -> None:
         """No new turn begins; the one in hand goes on to its end."""
@@ -174,6 +170,8 @@ class Sessions:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
         orchestrator = await self._running_here(principal, session_id)
         text = text.strip()
+        if not text.isprintable() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+            raise Invalid("a command is text, and this one holds half of a character")
         if not 0 < len(text) <= LONGEST_COMMAND:
             raise Invalid(f"a command has 1 to {LONGEST_COMMAND} characters, this one has {len(text)}")
         return await orchestrator.command(agent, text, principal.name)
@@ -186,6 +184,8 @@ class Sessions:
     async def newest(self, principal: Principal, limit: int, before: str | None) -> list[SessionRow]:
         """The sessions on record, newest first, wherever they run."""
         principal.require(Scope.SESSION_READ)
+        if before is not None:
+            await self._row(before)
         return await asyncio.to_thread(self._house.queries.newest_sessions, limit, before)
 
     async def one(self, principal: Principal, session_id: str) -> SessionRow:
@@ -202,29 +202,35 @@ class Sessions:
         principal.require(Scope.SESSION_CONTROL)
         if orchestrator := self._running.get(session_id):
             return orchestrator
-        row = await self._row(session_id)
-        if reason := self._lost.get(session_id):
-            raise Conflict(f"the session {session_id} was interrupted and cannot go on here: {reason}")
-        if row.status in ("running", "paused"):
-            raise Conflict(f"the session {session_id} runs in another process ({row.process}); steer it there")
-        raise Conflict(f"the session {session_id} is over ({row.status})")
+        async with self._bringing_back:
+            row = await self._row(session_id)
+            if row.status not in ("running", "paused"):
+                raise Conflict(f"the session {session_id} is over ({row.status})")
+            if not _abandoned(row):
+                raise Conflict(f"the session {session_id} runs in another process ({row.process}); steer it there")
+            if session_id not in self._running:
+                await self._bring_back(row)
+            return self._running[session_id]
 
     async def recover(self) -> Sequence[str]:
         """Brings back, paused, every session whose process is gone; answers their ids. What the log says of a turn in
-        the middle is closed as interrupted, and the turn will be taken again."""
+        the middle is closed as interrupted, and the turn will be taken again. One that cannot be brought back now, say
+        because its model is not there, is tried again when somebody steers it."""
         lost = [row for row in await asyncio.to_thread(self._house.queries.unfinished) if _abandoned(row)]
         for row in lost:
             try:
                 await self._bring_back(row)
-            except (HeistError, ValueError) as error:  # a ValueError: an event that this version does not know
-                self._lost[row.session_id] = str(error)
-                log.warning("session %s cannot be brought back: %s", row.session_id, error)
+            except HeistError as error:
+                log.warning("session %s is not brought back: %s", row.session_id, error)
         return [row.session_id for row in lost if row.session_id in self._running]
 
     async def _bring_back(self, row: SessionRow) -> None:
         house = self._house
         log_rows = await asyncio.to_thread(house.queries.log, 0, row.session_id, 10_000_000)
-        first, *rest = [e.parse(entry.body) for entry in log_rows]
+        try:
+            first, *rest = [e.parse(entry.body) for entry in log_rows]
+        except ValueError:
+            raise Conflict(f"the log of {row.session_id} holds what this version of heist does not know") from None
         assert isinstance(first, e.SessionStarted)
         scenario = await asyncio.to_thread(scenarios.read, house.config, first.scenario)
         conversation = Conversation(first, scenario)
@@ -232,15 +238,21 @@ class Sessions:
             conversation.apply(event)
         model = await house.source.model()
         if (model.name, model.simulated) != (first.model, first.simulated):
-            raise Conflict(f"it began with the model {first.model!r}, and now there is {model.name!r}")
+            raise Conflict(f"{row.session_id} began with the model {first.model!r}, and now there is {model.name!r}")
         orchestrator = self._seat(conversation, model)
-        await orchestrator.recover(os.getpid())
+        try:
+            await orchestrator.recover(os.getpid(), row.process)
+        except StoreError:
+            self._clear(orchestrator)
+            raise
         self._drive(orchestrator)
 
     async def close(self) -> None:
         """Leaves every session paused in the log, for the next process to bring back."""
-        await asyncio.gather(*(running.suspend("the server was shut down") for running in list(self._running.values())))
-        await asyncio.gather(*self._closing)
+        running = [orchestrator.suspend("the server was shut down") for orchestrator in self._running.values()]
+        for result in await asyncio.gather(*running, *self._closing, return_exceptions=True):
+            if isinstance(result, BaseException):
+                log.error("a session could not be left paused: %s", result)
 
 
 def _abandoned(row: SessionRow) -> bool:

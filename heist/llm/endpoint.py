@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import lru_cache
@@ -16,6 +17,9 @@ from heist.llm.model import Call, Completion, Message, Prompt, Usage, estimate
 from heist.llm.passages import Passages
 
 CONNECT_SECONDS = 2.0
+SMALLEST = 64_000
+BYTES_PER_TOKEN = 1000
+"""An answer may have SMALLEST bytes and so many more per token that it was allowed: servers send about 200 for each."""
 
 
 class _Http(openai.DefaultAioHttpClient):
@@ -64,6 +68,7 @@ class Endpoint:
         tools: Literal["auto", "native", "text"] = "auto",
         first_seconds: float = 120.0,
         chunk_seconds: float = 60.0,
+        answer_seconds: float = 600.0,
     ) -> None:
         self.name = name
         self.server = server
@@ -72,13 +77,18 @@ class Endpoint:
         self._tools = tools
         self._first_seconds = first_seconds
         self._chunk_seconds = chunk_seconds
+        self._answer_seconds = answer_seconds
 
     async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
         answer = _Answer(prompt, self.name)
         response = await self._ask(prompt)
         try:
             async with aclosing(self._reads(response)) as reads:
+                room = SMALLEST + BYTES_PER_TOKEN * prompt.max_tokens
                 async for read in reads:
+                    room -= len(read)
+                    if room < 0:
+                        raise ModelError(f"{self.server} says more than max_tokens allows and does not stop")
                     if piece := answer.read(read):
                         yield piece
         finally:
@@ -120,7 +130,10 @@ class Endpoint:
     async def _reads(self, response: httpx2.Response) -> AsyncGenerator[bytes]:
         """The body as it arrives. Patience begins anew with each piece."""
         pieces = response.aiter_raw()
+        deadline = time.monotonic() + self._answer_seconds
         while True:
+            if time.monotonic() > deadline:
+                raise ModelTimeout(f"{self.server} did not come to an end within {self._answer_seconds:g} s")
             try:
                 async with asyncio.timeout(self._chunk_seconds):
                     piece = await anext(pieces, b"")
@@ -159,16 +172,16 @@ class _Answer:
             return ""
         try:
             return self._chunk(from_json(data))
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise ModelError(f"{self._model} sent what cannot be read: {data[:80]!r}") from None
 
     def _chunk(self, chunk: dict[str, Any]) -> str:
         if "error" in chunk or chunk.get("object") == "error":
             raise ModelError(f"{self._model} failed while it spoke: {_error_text(chunk)}")
         if model := chunk.get("model"):
-            self._model = model
+            self._model = _text(model)
         if usage := chunk.get("usage"):
-            self._usage = Usage(int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0), False)
+            self._usage = Usage(_count(usage["prompt_tokens"]), _count(usage.get("completion_tokens")), False)
         text = ""
         for choice in chunk.get("choices") or ():
             self._finish = choice.get("finish_reason") or self._finish
@@ -177,14 +190,14 @@ class _Answer:
                 self._thought = True
             for call in delta.get("tool_calls") or ():
                 self._add_call(call)
-            text += delta.get("content") or ""
+            text += _text(delta.get("content") or "")
         return text
 
     def _add_call(self, piece: dict[str, Any]) -> None:
         call = self._calls.setdefault(int(piece.get("index") or 0), {"id": "", "name": "", "arguments": ""})
         function = piece.get("function") or {}
-        call["id"] = piece.get("id") or call["id"]
-        call["name"] = function.get("name") or call["name"]
+        call["id"] = _text(piece.get("id") or call["id"])
+        call["name"] = _text(function.get("name") or call["name"])
         arguments = function.get("arguments") or ""
         call["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments)
 
@@ -214,6 +227,19 @@ class _Answer:
                 raise ModelError(f"{self._model} only thought and said nothing: raise max_tokens")
             raise ModelError(f"{self._model} answered with nothing; the prompt may be longer than its context")
         return Completion(text, calls, self._usage or estimate(self._prompt, text), self._model)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {type(value).__name__}")
+    return value
+
+
+def _count(value: object) -> int:
+    """A number of tokens that a database can hold."""
+    if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
+        raise ValueError("not a number of tokens")
+    return int(value or 0)
 
 
 def _body(prompt: Prompt, model: str, native: bool) -> bytes:

@@ -21,7 +21,8 @@ HOW_TO_CONNECT = "start LM Studio, Ollama, llama.cpp or vLLM, or set HEIST_LLM t
 
 
 class Source:
-    """Keeps one client per server. A session keeps the model that it began with; what is found later, speaks later."""
+    """Keeps one client per server. `patience` is in seconds: for the first byte, between two pieces, and in all. A
+    session keeps the model that it began with; what is found later, speaks later."""
 
     def __init__(
         self,
@@ -29,15 +30,14 @@ class Source:
         name: str | None,
         key: str | None,
         tools: Literal["auto", "native", "text"],
-        first_seconds: float,
-        chunk_seconds: float,
+        patience: tuple[float, float, float],
         clock: Clock,
     ) -> None:
         self._llm = llm
         self._name = name
         self._key = key
         self._tools = tools
-        self._patience = (first_seconds, chunk_seconds)
+        self._patience = patience
         self._clock = clock
         self._lock = asyncio.Lock()
         self._model: Model | None = None

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from sqlalchemy import Engine, Insert, PoolProxiedConnection, Table, Update, bindparam, insert, update
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from heist import events as e
@@ -34,6 +33,8 @@ _STATUS = {
 }
 _ENDS = ("session.stopped", "session.completed", "session.failed")
 _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindparam("session"))
+_TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
+_CLOSING = (e.SessionFailed, e.SessionRecovered)
 _LAST = "SELECT max(seq) FROM events"
 
 
@@ -54,10 +55,11 @@ class Prepared:
         self._sql = str(compiled)
         self._order = compiled.positiontup
 
-    def run(self, cursor: DBAPICursor, rows: Sequence[Mapping[str, object]]) -> None:
-        """Executes for each row, given by the names of its columns or bound parameters."""
+    def run(self, cursor: DBAPICursor, rows: Sequence[Mapping[str, object]]) -> int:
+        """Executes for each row, given by the names of its columns or bound parameters; answers how many it touched."""
         order = self._order
         cursor.executemany(self._sql, rows if order is None else [[row.get(name) for name in order] for row in rows])
+        return cursor.rowcount
 
 
 class Audit:
@@ -110,7 +112,7 @@ class Audit:
         open_ = True
         while open_:
             waiting, open_ = self._next_batch()
-            results = writer.commit(waiting)
+            results = writer.write(waiting)
             if results and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(_tell, [entry.kept for entry in waiting], results)
         writer.close()
@@ -144,32 +146,51 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
+        self._lossy: set[str] = set()
         self._inserts = {
             table: Prepared(insert(table), engine)
             for table in (tables.sessions, tables.events, tables.messages, tables.tool_usage)
         }
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
-        self._set_process = Prepared(_SESSION.values(process=bindparam("number")), engine)
+        self._take_over = Prepared(_TAKE_OVER, engine)
         self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
 
-    def commit(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
-        """One row number or error per entry. When a batch is refused each entry is tried alone, so that one bad event
-        fails one publisher."""
+    def write(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+        """One row number or error per entry. When the database refuses a batch for what stands in it, each entry is
+        tried alone, so that one bad event fails its own session and no other. A log never gets a hole: once an event
+        of a session is lost, nothing more of it is written but its end, or that a process begins with it anew."""
+        fit = [self._fits(entry.event) for entry in waiting]
+        written = iter(self._written([entry for entry, fits in zip(waiting, fit, strict=True) if fits]))
+        hole = StoreError("the audit could not be written: an earlier event of this session is missing")
+        return [next(written) if fits else hole for fits in fit]
+
+    def _fits(self, event: Event) -> bool:
+        return event.session_id not in self._lossy or isinstance(event, _CLOSING)
+
+    def _written(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
         if not waiting:
             return []
         try:
-            if self._connection is None:
-                self._connection = self._engine.raw_connection()
-            cursor = self._connection.cursor()
-            begin_writing(cursor, self._engine)
-            numbers = list(self._store(cursor, waiting))
-            self._connection.commit()
-            return [*numbers]
-        except (self._engine.dialect.loaded_dbapi.Error, SQLAlchemyError) as error:
+            numbers = self._transaction(waiting)
+        except Exception as error:  # whatever a row holds, the thread that writes for all must outlive it
             self.close()
-            if len(waiting) > 1:
-                return [result for entry in waiting for result in self.commit([entry])]
-            return [StoreError(f"the audit could not be written: {getattr(error, 'orig', None) or error}")]
+            if len(waiting) > 1 and not isinstance(error, self._engine.dialect.loaded_dbapi.OperationalError):
+                return [self.write([entry])[0] for entry in waiting]
+            happened = [entry.event for entry in waiting if not entry.event.kind.startswith("session.")]
+            self._lossy |= {event.session_id for event in happened}
+            cause = getattr(error, "orig", None) or error
+            return [StoreError(f"the audit could not be written: {cause}") for _ in waiting]
+        self._lossy -= {entry.event.session_id for entry in waiting if isinstance(entry.event, _CLOSING)}
+        return [*numbers]
+
+    def _transaction(self, waiting: Sequence[Waiting]) -> range:
+        if self._connection is None:
+            self._connection = self._engine.raw_connection()
+        cursor = self._connection.cursor()
+        begin_writing(cursor, self._engine)
+        numbers = self._store(cursor, waiting)
+        self._connection.commit()
+        return numbers
 
     def close(self) -> None:
         """Gives the connection back; what was not committed is rolled back."""
@@ -186,7 +207,6 @@ class Writer:
         rows: dict[Table, list[dict[str, object]]] = {table: [] for table in self._inserts}
         turns: dict[str, int] = {}
         statuses: list[dict[str, object]] = []
-        processes: list[dict[str, object]] = []
         for seq, (event, at, body, _) in zip(numbers, waiting, strict=True):
             session_id = event.session_id
             rows[tables.events].append(
@@ -206,7 +226,9 @@ class Writer:
                     ended = at if event.kind in _ENDS else None
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
             if isinstance(event, e.SessionRecovered):
-                processes.append({"session": session_id, "number": event.process})
+                claim = {"session": session_id, "number": event.process, "before": event.before}
+                if self._take_over.run(cursor, [claim]) != 1:
+                    raise StoreError(f"another process has taken the session {session_id} over")
         for table, some in rows.items():
             if some:
                 self._inserts[table].run(cursor, some)
@@ -214,8 +236,6 @@ class Writer:
             self._set_turns.run(cursor, [{"session": one, "turns": turn} for one, turn in turns.items()])
         if statuses:
             self._set_status.run(cursor, statuses)
-        if processes:
-            self._set_process.run(cursor, processes)
         return numbers
 
 

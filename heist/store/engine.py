@@ -14,8 +14,10 @@ def connect(url: str) -> Engine:
     and transactions that begin where SQLAlchemy says so, not where the driver thinks that they might."""
     try:
         engine = create_engine(url)
-    except (ArgumentError, ModuleNotFoundError) as error:
-        raise ConfigError(f"HEIST_DATABASE_URL: {url!r} cannot be used: {error}") from None
+    except (ArgumentError, ModuleNotFoundError, ValueError, TypeError) as error:
+        raise ConfigError(f"HEIST_DATABASE_URL: it cannot be used: {error}") from None
+    if engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:"):
+        raise ConfigError("HEIST_DATABASE_URL: an audit in memory would be gone at the end; name a file")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)

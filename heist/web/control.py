@@ -1,13 +1,15 @@
 """The API of the pages: start and steer sessions, read them, follow them live. The routes only translate."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Depends, Header, Query, WebSocket
 from fastapi.requests import HTTPConnection
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from heist import __version__
@@ -22,6 +24,7 @@ from heist.web.guard import Gate
 from heist.web.live import Live
 
 PING_SECONDS = 15
+LAST = 2**63 - 1
 SEND_SECONDS = 30
 
 
@@ -37,6 +40,7 @@ class Listed(BaseModel):
 
 
 class Command(BaseModel):
+    model_config = ConfigDict(extra="forbid")
     agent: str
     text: str = Field(description=f"1 to {LONGEST_COMMAND} characters")
 
@@ -45,11 +49,21 @@ class Queued(BaseModel):
     command: int
 
 
+class CrewCard(BaseModel):
+    """A crew file; `problem` says what is wrong with it, and then the rest is not known."""
+
+    file: str
+    name: str
+    agents: int
+    rounds: int
+    problem: str
+
+
 class House(BaseModel):
     """What a new session would begin with. `problem` is why none could begin, `notice` what a user should know."""
 
     version: str
-    crews: list[str]
+    crews: list[CrewCard]
     model: str
     server: str
     simulated: bool
@@ -70,8 +84,7 @@ def router(
     @routes.get("/house", summary="Which crews there are, and who would speak")
     async def house(principal: User) -> House:
         principal.require(Scope.SESSION_READ)
-        names = await asyncio.to_thread(crews.crews, settings.config)
-        known: dict[str, Any] = {"version": __version__, "crews": names}
+        known: dict[str, Any] = {"version": __version__, "crews": await asyncio.to_thread(_crews, settings.config)}
         try:
             model = await source.model()
         except HeistError as error:
@@ -118,11 +131,11 @@ def router(
     async def events(
         principal: User,
         session: str | None = None,
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, le=LAST)] = 0,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventSourceResponse:
         await _may_follow(principal, session)
-        resume = int(last_event_id) if last_event_id and last_event_id.isdecimal() else after
+        resume = int(last_event_id or 0) if re.fullmatch(r"[0-9]{1,18}", last_event_id or "") else after
         return EventSourceResponse(
             _sse(live, session, resume),
             ping=PING_SECONDS,
@@ -131,7 +144,9 @@ def router(
         )
 
     @routes.websocket("/ws")
-    async def ws(socket: WebSocket, session: str | None = None, after: Annotated[int, Query(ge=0)] = 0) -> None:
+    async def ws(
+        socket: WebSocket, session: str | None = None, after: Annotated[int, Query(ge=0, le=LAST)] = 0
+    ) -> None:
         """The same events as JSON texts, for programs."""
         try:
             await _may_follow(gate.user(socket), session)
@@ -139,13 +154,13 @@ def router(
             await socket.close(1008, str(error)[:120])
             return
         await socket.accept()
-        sending = asyncio.create_task(_send(socket, live, session, after))
+        both = [asyncio.create_task(_send(socket, live, session, after)), asyncio.create_task(_until_gone(socket))]
         try:
-            while True:
-                await socket.receive_text()
-        except WebSocketDisconnect:
-            sending.cancel()
-            await asyncio.wait([sending])
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
     async def _may_follow(principal: Principal, session: str | None) -> None:
         principal.require(Scope.SESSION_READ)
@@ -154,6 +169,24 @@ def router(
         live.check_room()
 
     return routes
+
+
+async def _until_gone(socket: WebSocket) -> None:
+    """Returns when the other side is gone; whatever it says meanwhile is not listened to."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def _crews(folder: Path) -> list[CrewCard]:
+    cards = []
+    for file in crews.crews(folder):
+        try:
+            crew = crews.read(folder, file)
+        except HeistError as error:
+            cards.append(CrewCard(file=file, name=file, agents=0, rounds=0, problem=str(error)))
+        else:
+            cards.append(CrewCard(file=file, name=crew.name, agents=len(crew.agents), rounds=crew.rounds, problem=""))
+    return cards
 
 
 async def _sse(live: Live, session: str | None, after: int) -> AsyncGenerator[bytes]:

@@ -3,8 +3,8 @@
 import base64
 import hmac
 import json
+import re
 import secrets
-from urllib.parse import urlsplit
 
 from fastapi.requests import HTTPConnection
 from starlette.datastructures import Headers, MutableHeaders
@@ -105,37 +105,38 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
-            return 421, f"this server does not answer to the name {_name(host)[:100]!r}; HEIST_HOSTS can add it"
+            return 421, f"this server does not answer to the name {host[:100]!r}; HEIST_HOSTS can add it"
         if scope["type"] == "websocket":
             origin = headers.get("origin")
-            return (
-                None if origin is None or urlsplit(origin).netloc == host else (403, "the request is from another site")
-            )
+            return None if origin is None or _comes_from(origin, host) else (403, "the request is from another site")
         if scope["method"] in _SAFE:
             return None
         if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > LARGEST:
             return 413, f"the request's body is larger than {LARGEST} bytes"
         if "transfer-encoding" in headers:
             return 411, "the request must say how long its body is"
-        return None if _same_site(scope["path"], headers, host) else (403, "the request is from another site")
+        if scope["path"].startswith(_TOKEN_REALM) or "authorization" in headers:
+            return None  # what it may do does not hang on the cookie
+        return _foreign(headers, host)
 
 
-def _same_site(path: str, headers: Headers, host: str) -> bool:
-    """Whether a request that changes something may count on its cookie. One that brings a token does not need it."""
-    if path.startswith(_TOKEN_REALM) or "authorization" in headers:
-        return True
-    fetch_site = headers.get("sec-fetch-site")
-    if fetch_site is not None:
-        return fetch_site in ("same-origin", "none")
-    return urlsplit(headers.get("origin", "")).netloc == host
+def _foreign(headers: Headers, host: str) -> tuple[int, str] | None:
+    """Why a request that changes something may not count on its cookie; None when it comes from our own pages."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is None and origin is None:
+        return 403, f"a request that changes something must say where it comes from; send Origin: http://{host}"
+    own = site in ("same-origin", "none") if site is not None else _comes_from(origin or "", host)
+    return None if own else (403, "the request is from another site")
 
 
 def _name(host: str) -> str:
-    """The host without its port; an IPv6 address without its brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """The host without its port, an IPv6 address without its brackets; empty when it is no host."""
+    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9.-]+))(?::[0-9]{1,5})?", host.lower())
+    return (found[1] or found[2]) if found else ""
+
+
+def _comes_from(origin: str, host: str) -> bool:
+    return origin in (f"http://{host}", f"https://{host}")
 
 
 async def _answer(send: Send, status: int, sentence: str) -> None:

@@ -42,7 +42,14 @@ def _misunderstood(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = [step for step in first["loc"] if step not in ("body", "query", "path")]
-    return JSONResponse({"error": "invalid", "detail": sentence(place, first["msg"])}, 422)
+    match first["type"]:
+        case "json_invalid":
+            detail = f"the body is not valid JSON at character {place[0]}"
+        case "model_attributes_type" | "dict_type":
+            detail = "the body must be a JSON object, sent with Content-Type: application/json"
+        case _:
+            detail = sentence(place, first["msg"])
+    return JSONResponse({"error": "invalid", "detail": detail}, 422, NO_STORE)
 
 
 def _no_route(request: Request, error: Exception) -> JSONResponse:

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from heist.configfile import Section, load
+from heist.errors import ConfigError
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -109,4 +110,8 @@ def _check_facts(where: str, stated: Iterable[str], known: ValidationInfo) -> No
 
 def read(folder: Path, name: str) -> Scenario:
     """Reads `folder/scenarios/name.yaml`; raises `ConfigError`."""
-    return load(folder / "scenarios" / f"{name}.yaml", Scenario)
+    path = folder / "scenarios" / f"{name}.yaml"
+    if not path.is_file():
+        there = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml"))) or "none"
+        raise ConfigError(f"there is no scenario {name!r} in {path.parent}; there are: {there}")
+    return load(path, Scenario)

@@ -29,6 +29,9 @@ def test_the_crew_that_comes_with_the_program_has_its_six() -> None:
 def test_another_file_alone_is_another_crew(tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(GOOD)
     (tmp_path / "notes.yaml").write_text("hello: there\n")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "latin.yaml").write_bytes(b"\xe9\xff")
+    (tmp_path / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
     assert crews.crews(tmp_path) == ["two"]
     assert [member.name for member in crews.read(tmp_path, "two").agents] == ["ann", "bob"]
 
@@ -42,9 +45,9 @@ def test_another_file_alone_is_another_crew(tmp_path: Path) -> None:
         ("rounds: 2", "round: 2", "line 3: round: there is no such key"),
         ("rounds: 2", "rounds: 0", "line 3: rounds: input should be greater than or equal to 1"),
         ("rounds: 2", "order: backwards", "line 3: order: input should be 'round_robin' or 'random'"),
-        ("role: driver", "rolle: driver", "line 6: agents.1.role: field required"),
-        ("name: ann", "name: a nn", "line 5: agents.0.name: string should match pattern"),
-        ("name: ann", "name: <b>", "line 5: agents.0.name: string should match pattern"),
+        ("role: driver", "rolle: driver", "line 6: agents.1.rolle: there is no such key"),
+        ("name: ann", "name: a nn", "line 5: agents.0.name: a name is a letter and up to 31 more letters"),
+        ("name: ann", "name: <b>", "line 5: agents.0.name: a name is a letter and up to 31 more letters"),
         ("persona: You plan.", "persona: ''", "line 5: agents.0.persona: string should have at least 1 character"),
         ("scenario: first_national_bank", "scenario: ../x", "line 2: scenario: string should match pattern"),
     ],
@@ -60,7 +63,7 @@ def test_a_wrong_crew_is_refused_with_line_key_and_expectation(
 
 def test_a_crew_of_one_is_none(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("\n".join(GOOD.splitlines()[:-1]))
-    with pytest.raises(ConfigError, match="agents: tuple should have at least 2 items"):
+    with pytest.raises(ConfigError, match="agents: the list should have at least 2 items"):
         crews.read(tmp_path, "one")
 
 

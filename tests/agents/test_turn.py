@@ -129,7 +129,7 @@ async def test_a_call_without_the_scope_is_refused_audited_and_told_to_the_model
     [
         (call(name="vault_opener"), "unknown", "there is no tool 'vault_opener'; yours are: calculator"),
         (call("1/0"), "arguments", "'1/0' divides by zero"),
-        (Call("x", "calculator", '{"formula": "1"}'), "arguments", "calculator: expression: field required"),
+        (Call("x", "calculator", '{"formula": "1"}'), "arguments", "calculator: formula: there is no such key"),
         (Call("x", "calculator", "[1, 2"), "arguments", "'[1, 2' is not an arithmetic expression"),
         (
             Call("x", "calculator", '{"expression": 5}'),

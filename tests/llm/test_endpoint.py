@@ -90,6 +90,13 @@ async def test_a_fault_is_one_clear_error(connect: Connect, fault: str, error: t
     assert "\n" not in str(raised.value)
 
 
+async def test_an_answer_is_bounded_in_time_and_size(connect: Connect) -> None:
+    with pytest.raises(ModelTimeout, match="did not come to an end within 0"):
+        await answer(connect(answer_seconds=0), prompt())
+    with pytest.raises(ModelError, match="says more than max_tokens allows and does not stop"):
+        await spoken(told(*[delta(content="x" * 1000)] * 1000))
+
+
 async def test_a_server_that_hangs_is_given_up_on(connect: Connect) -> None:
     with pytest.raises(ModelTimeout, match=r"the fake server sent nothing for 0\.05 s"):
         await answer(connect("fault-hang", first_seconds=0.05), prompt())
@@ -170,6 +177,11 @@ async def test_thoughts_never_come_out() -> None:
         (told({"error": "just a text"}), "failed while it spoke: just a text"),
         (b"<html>hello</html>", "sent what cannot be read"),
         (told({"choices": 7}), "sent what cannot be read"),
+        (told({"model": 5, "choices": []}), "sent what cannot be read"),
+        (told(delta(content=["a"])), "sent what cannot be read"),
+        (told(delta(tool_calls=[{"function": {"name": 5, "arguments": ""}}])), "sent what cannot be read"),
+        (told({"choices": [], "usage": {"prompt_tokens": 10**30}}), "sent what cannot be read"),
+        (told('data: {"choices": [], "usage": {"prompt_tokens": 1e999}}'), "sent what cannot be read"),
         (b"", "answered with nothing"),
     ],
 )

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.mission("S17", "S19")]
 
 
 def source(llm: str, clock: HandClock | None = None, name: str | None = None) -> Source:
-    return Source(llm, name, None, "auto", 1, 1, clock or HandClock())
+    return Source(llm, name, None, "auto", (1, 1, 1), clock or HandClock())
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
+from sqlalchemy.event import listen
 
 from heist import events as e
 from heist.errors import StoreError
@@ -74,7 +76,7 @@ async def test_an_event_and_its_row_are_one(audit: Audit, engine: Engine) -> Non
     [
         (e.SessionPaused(session_id="s1", by="x"), "paused", None),
         (e.SessionResumed(session_id="s1", by="x"), "running", None),
-        (e.SessionRecovered(session_id="s1", process=2), "paused", None),
+        (e.SessionRecovered(session_id="s1", process=2, before=1), "paused", None),
         (e.SessionStopped(session_id="s1", by="x", turns=3), "stopped", AT),
         (e.SessionCompleted(session_id="s1", turns=3, failed=0), "completed", AT),
         (e.SessionFailed(session_id="s1", turns=3, error="x"), "failed", AT),
@@ -97,15 +99,52 @@ async def test_an_error_is_counted_as_a_turn_and_never_stored_as_speech(audit: A
     assert rows(engine, tables.sessions)[0]["num_turns"] == 1
 
 
-async def test_one_bad_event_fails_its_publisher_alone(audit: Audit, engine: Engine) -> None:
-    await keep(audit, session_started("s1"))
-    events = [message("s1", 1, "a"), message("s1", 1, "twice"), message("s1", 2, "b"), message("nobody", 1, "c")]
+async def test_one_bad_event_fails_its_session_alone_and_leaves_no_hole(audit: Audit, engine: Engine) -> None:
+    await keep(audit, session_started("s1"), session_started("s2"))
+    huge = message("s1", 3, "c").model_copy(update={"prompt_tokens": 10**30})
+    events = [
+        message("s1", 1, "a"),
+        huge,
+        message("s1", 4, "after the hole"),
+        message("s2", 1, "b"),
+        message("?", 1, "d"),
+    ]
     kept = [audit.keep(event, AT, e.body_of(event)) for event in events]
     audit.flush()
     results = await asyncio.gather(*kept, return_exceptions=True)
-    assert [type(result) for result in results] == [int, StoreError, int, StoreError]
+    assert [type(result) for result in results] == [int, StoreError, StoreError, int, StoreError]
     assert [row["message"] for row in rows(engine, tables.messages)] == ["a", "b"]
-    assert [row["seq"] for row in rows(engine, tables.events)] == [1, 2, 3]
+    with pytest.raises(StoreError, match="an earlier event of this session is missing"):
+        await keep(audit, message("s1", 5, "still after the hole"))
+    assert await keep(audit, e.SessionFailed(session_id="s1", turns=1, error="the log")) == [5]
+    assert [row["seq"] for row in rows(engine, tables.events)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.mission("B8")
+async def test_of_two_processes_that_take_a_session_over_one_succeeds(audit: Audit, engine: Engine) -> None:
+    await keep(audit, session_started("s1"))
+    assert await keep(audit, e.SessionRecovered(session_id="s1", process=7, before=1)) == [2]
+    with pytest.raises(StoreError, match="another process has taken the session s1 over"):
+        await keep(audit, e.SessionRecovered(session_id="s1", process=8, before=1))
+    assert rows(engine, tables.sessions)[0]["process"] == 7
+
+
+async def test_a_database_that_is_locked_for_long_loses_the_batch_whole(engine: Engine, tmp_path: Path) -> None:
+    listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=10"))
+    audit = Audit(engine)
+    audit.open()
+    await keep(audit, session_started("s1"))
+    with sqlite3.connect(tmp_path / "audit.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        kept = [audit.keep(event, AT, e.body_of(event)) for event in (message("s1", 1, "a"), message("s1", 2, "b"))]
+        audit.flush()
+        results = await asyncio.gather(*kept, return_exceptions=True)
+        other.execute("ROLLBACK")
+    other.close()
+    assert [str(result) for result in results] == ["the audit could not be written: database is locked"] * 2
+    with pytest.raises(StoreError, match="an earlier event"):
+        await keep(audit, message("s1", 3, "c"))
+    audit.close()
 
 
 async def test_what_nobody_waits_for_lingers_only_a_moment(audit: Audit) -> None:

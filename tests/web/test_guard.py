@@ -9,7 +9,17 @@ pytestmark = pytest.mark.mission("S13")
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8008", "127.0.0.1.evil.example", "", "[::1", "127.0.0.2"]
+    "host",
+    [
+        "evil.example",
+        "evil.example:8008",
+        "127.0.0.1.evil.example",
+        "",
+        "[::1",
+        "127.0.0.2",
+        "127.0.0.1/../x",
+        "x@127.0.0.1",
+    ],
 )
 def test_a_foreign_host_is_misdirected(browser: TestClient, host: str) -> None:
     answer = browser.get("/", headers={"Host": host})
@@ -43,6 +53,7 @@ def test_a_change_must_come_from_our_own_pages(browser: TestClient, headers: dic
         ("http://127.0.0.1:8008", 404),
         ("http://127.0.0.1:9999", 403),
         ("http://evil.example", 403),
+        ("http://[", 403),
         ("null", 403),
         (None, 403),
     ],

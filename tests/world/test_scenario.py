@@ -73,7 +73,7 @@ def test_a_scenario_is_frozen() -> None:
 
 
 def test_a_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"scenarios/nowhere\.yaml: there is no such file"):
+    with pytest.raises(ConfigError, match=r"there is no scenario 'nowhere' in .*scenarios; there are: none"):
         read(tmp_path, "nowhere")
 
 

@@ -48,7 +48,9 @@ def _bound(bits: int) -> None:
         raise OverflowError("the number grows too large")
 
 
-def _round(number: Number, digits: Number = 0) -> Number:
+def _round(number: Number, digits: Number | None = None) -> Number:
+    if digits is None:
+        return round(number)
     if not isinstance(digits, int) or abs(digits) > PLACES:
         raise ValueError(f"round takes a whole number of places, at most {PLACES}")
     return round(number, digits)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json, to_json
 
 from heist.clock import Clock, milliseconds
-from heist.configfile import sentence
+from heist.configfile import first_error, sentence
 from heist.errors import HeistError, InsufficientScope, NotFound, ToolError, ToolFailure
 from heist.services.auth import Principal, Scope
 from heist.world.documents import Bank
@@ -154,7 +154,7 @@ def _checked(tool: Tool[A], arguments: object) -> A:
     try:
         return tool.arguments.model_validate(arguments)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        first = first_error(error)
         raise ToolError(f"{tool.name}: {sentence(first['loc'], first['msg'])}") from None
 
 

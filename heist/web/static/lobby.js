@@ -17,12 +17,12 @@ export async function open(link) {
 async function house() {
   const found = await call("/api/house");
   if (!found) return;
-  $("start").crew.replaceChildren(...found.crews.map((name) => element("option", { value: name }, name)));
-  if (found.crews.includes("crew")) $("start").crew.value = "crew";
-  const who = found.problem || (found.simulated ? "Simulated crew: no language model speaks here." : `${found.model} by ${found.server} speaks.`);
+  $("start").crew.replaceChildren(...found.crews.map((crew) => element("option", { value: crew.file }, crew.problem
+    ? `${crew.file} (cannot be read)` : `${crew.name} (${crew.agents} agents, ${crew.rounds} rounds)`)));
+  if (found.crews.some((crew) => crew.file === "crew")) $("start").crew.value = "crew";
+  const who = found.problem || (found.simulated ? found.notice || "no language model speaks here, as HEIST_LLM says" : `${found.model} by ${found.server} speaks.`);
   $("who").replaceChildren(
     found.simulated ? element("span", { class: "pill simulated" }, "simulated") : "", ` ${who} `,
-    found.notice ? element("small", {}, found.notice) : "",
   );
 }
 

@@ -70,17 +70,20 @@ function drawHead() {
     element("strong", {}, started.title), ` ${id} `,
     started.simulated ? element("span", { class: "pill simulated" }, "simulated") : element("span", { class: "pill" }, started.model),
   );
-  $("status").textContent = state.stopping && !over ? "stopping" : status;
+  const speaking = [...state.agents.values()].some((agent) => agent.speaking);
+  const closed = over || state.stopping;
+  $("goal").textContent = started.goal;
+  $("status").textContent = over ? status : state.stopping ? "stopping" : status === "paused" && speaking ? "pausing" : status;
   $("status").className = `pill ${status}`;
   const done = [...state.turns.values()].filter((turn) => ["done", "failed"].includes(turn.status)).length;
   $("progress").textContent = `round ${state.round}/${started.rounds} · turn ${done}/${total} · ` +
     `${state.estimated ? "about " : ""}${state.tokens.toLocaleString()} tokens · ${state.calls} tool calls, ${state.refused} refused or failed`;
   $("pause").firstChild.textContent = status === "paused" ? "Resume " : "Pause ";
-  $("pause").disabled = over;
-  $("step").disabled = status !== "paused";
+  $("pause").disabled = closed;
+  $("step").disabled = closed || speaking || status !== "paused";
   $("stop").disabled = over;
   $("stop").textContent = state.stopping && !over ? "Stop now" : "Stop";
-  for (const control of $("command").elements) control.disabled = over;
+  for (const control of $("command").elements) control.disabled = closed;
 }
 
 function drawCrew() {
@@ -98,7 +101,9 @@ function drawCrew() {
 
 function drawTurn(turn) {
   const agent = state.agents.get(turn.agent) ?? { shape: "?", colour: 0, role: "" };
-  const made = element("article", { class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}` },
+  const opens = (turn.turn - 1) % (state.started?.seats.length ?? 1) === 0;
+  const made = element("article",
+    { class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}`, "data-opens": opens && `Round ${turn.round}` },
     element("header", {},
       element("span", { class: "shape", "aria-hidden": "true" }, agent.shape), " ",
       element("strong", {}, turn.agent), " ",
@@ -176,9 +181,7 @@ function pause() {
 }
 
 async function stop() {
-  if (await order("stop", state.stopping ? "?now=true" : "")) {
-    drawHead();
-  }
+  await order("stop", state.stopping ? "?now=true" : "");
 }
 
 async function command(submitted) {

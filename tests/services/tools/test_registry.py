@@ -136,7 +136,7 @@ async def test_a_name_that_is_only_nearly_a_tools_is_unknown(name: str, registry
         (None, "calculator: expected an object with 'expression', found NoneType"),
         (12, "calculator: expected an object with 'expression', found int"),
         (["1"], "calculator: expected an object with 'expression', found list"),
-        ('{"precision": 2}', "calculator: expression: field required"),
+        ('{"precision": 2}', "calculator: precision: there is no such key"),
         ('{"expression": 5}', "calculator: expression: input should be a valid string"),
     ],
 )
