@@ -90,7 +90,9 @@ def test_hostile_text_from_every_side_stays_text(serve: Serve, visit: Visit, hos
     house = serve(hostile)
     page = visit(house.login)
     expect(page.locator("#who")).to_contain_text(MODEL)
-    assert "<img src=x onerror=hurt=6>" in page.locator("#start select[name=crew] option").all_text_contents()
+    crews = page.locator("#start select[name=crew] option")
+    assert f"{SCRIPT} (2 agents, 1 rounds)" in crews.all_text_contents()
+    assert "<img src=x onerror=hurt=6>" in [crew.get_attribute("value") for crew in crews.all()]
 
     session_id = watching(page, paused=True)
     see(page, "paused")

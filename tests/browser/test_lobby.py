@@ -26,7 +26,7 @@ def test_a_session_started_from_the_form_shows_all_thirty_messages_as_the_log_ha
 
 
 def test_the_form_says_what_is_ordered(page: Page, house: House) -> None:
-    page.get_by_label("Rounds").fill("2")
+    page.get_by_role("spinbutton", name="Rounds").fill("2")
     page.get_by_role("combobox", name="Order").select_option("random")
     page.get_by_label("Pace").select_option("full speed")
     page.get_by_label("Seed").fill("7")
