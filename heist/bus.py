@@ -1,7 +1,7 @@
 """Hands each event to the keeper, who is awaited, and then to the watchers, who are not."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -55,7 +55,8 @@ class Bus:
         """Returns once the event is kept and told; raises `StoreError` when it could not be kept."""
         if (kept := self.post(event)) is not None:
             self.flush()
-            await kept_all([kept])
+            await asyncio.wait([kept])  # not the future itself: who is cancelled here must not take the event along
+            kept.result()
 
     def _kept(self, at: str, event: Event, body: str, kept: asyncio.Future[int]) -> None:
         if kept.exception() is None:
@@ -64,12 +65,3 @@ class Bus:
     def _tell(self, recorded: Recorded) -> None:
         for watcher in self._watchers:
             watcher(recorded)
-
-
-async def kept_all(posted: Sequence[asyncio.Future[int]]) -> None:
-    """Waits until all that was posted is kept; raises `StoreError` when some of it could not be. A waiter that is
-    cancelled does not keep the events from being kept."""
-    for kept in posted:
-        if not kept.done():
-            await asyncio.wait([kept])
-        kept.result()

@@ -1,6 +1,7 @@
 """One session as a task: takes turn after turn, and holds, steps or ends when it is told to."""
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
 
@@ -8,16 +9,19 @@ from heist import events as e
 from heist.agents.agent import Agent
 from heist.agents.conversation import Conversation
 from heist.agents.turn import take
-from heist.bus import Bus, kept_all
+from heist.bus import Bus
 from heist.clock import Clock
 from heist.errors import Conflict, StoreError
 from heist.llm.model import Model
 
+AHEAD = 64
+
 
 class Orchestrator:
-    """Everything that happens is posted to the log and folded into the conversation. While a turn is taken the one
-    before it goes to the disk: a session runs ahead of its log by one turn at the most, and whoever watches sees only
-    what is kept. Pause holds between turns; stop lets the turn in hand finish; `stop(now=True)` cuts it off."""
+    """Everything that happens is posted to the log and folded into the conversation. The session does not wait for the
+    disk: it runs ahead of its log, by about AHEAD events at the most, and whoever watches sees only what is kept. An
+    order has happened only when it is kept. Pause holds between turns; stop lets the turn in hand finish;
+    `stop(now=True)` cuts it off."""
 
     def __init__(
         self, conversation: Conversation, agents: Mapping[str, Agent], model: Model, bus: Bus, clock: Clock
@@ -30,8 +34,7 @@ class Orchestrator:
         self.session_id = conversation.session.session_id
         self._wake = asyncio.Event()
         self._control = asyncio.Lock()
-        self._before: list[asyncio.Future[int]] = []
-        self._posted: list[asyncio.Future[int]] = []
+        self._posted: deque[asyncio.Future[int]] = deque()
         self._steps = 0
         self._cued = conversation.turns
         self._task: asyncio.Task[None] | None = None
@@ -50,8 +53,8 @@ class Orchestrator:
         while self.conversation.turns < self.conversation.total and await self._allowed():
             await self._turn()
             self._close_round()
-        await kept_all([*self._before, *self._posted])
         await self._publish(self._ending())
+        self._settle()
 
     async def _allowed(self) -> bool:
         """Waits while the session is paused; False once it is to stop. A step lets one turn through."""
@@ -66,7 +69,7 @@ class Orchestrator:
         return False
 
     async def _turn(self) -> None:
-        """Takes the next turn; on return all that happened before it is kept."""
+        """Takes the next turn. Raises `StoreError` when something that happened could not be kept."""
         round_ = self.conversation.round_of(self.conversation.turns + 1)
         if self.conversation.rounds_started < round_:
             self._post(e.RoundStarted(session_id=self.session_id, round=round_))
@@ -75,9 +78,15 @@ class Orchestrator:
         async with aclosing(take(cue, self._agents[cue.seat.name], self._model, self._clock)) as events:
             async for event in events:
                 self._post(event)
-        before, self._before, self._posted = self._before, self._posted, []
-        self._bus.flush()
-        await kept_all(before)
+        self._settle()
+        if len(self._posted) > AHEAD:
+            self._bus.flush()
+            await asyncio.wait([self._posted[0]])
+
+    def _settle(self) -> None:
+        """Lets go of what is kept; raises `StoreError` when it could not be."""
+        while self._posted and self._posted[0].done():
+            self._posted.popleft().result()
 
     def _close_round(self) -> None:
         done = self.conversation.turns // len(self.conversation.session.seats)
