@@ -79,6 +79,7 @@ class Orchestrator:
             async for event in events:
                 self._post(event)
         self._settle()
+        await asyncio.sleep(0)  # a model that never waits must not keep everybody else waiting
         if len(self._posted) > AHEAD:
             self._bus.flush()
             await asyncio.wait([self._posted[0]])
