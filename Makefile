@@ -10,11 +10,13 @@ run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 	@$(BIN)/heist serve
 
 test: $(VENV)/test.stamp          ## every test; those with a browser need Chromium
+	@$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -m "not llm"
 
 check: lint test cover            ## all gates: style, types, tests, coverage
 
 cover:                            ## what the last `make test` has run
+	@$(BIN)/python -m coverage combine --quiet 2> /dev/null || true
 	$(BIN)/python -m coverage report --fail-under 95
 
 lint: $(VENV)/test.stamp

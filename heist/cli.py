@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -22,7 +23,7 @@ from heist import events as e
 from heist.agents.sessions import Order
 from heist.app import create_app
 from heist.configfile import sentence
-from heist.errors import ConfigError, HeistError
+from heist.errors import ConfigError, Conflict, HeistError
 from heist.events import Recorded
 from heist.runtime import Finding, Runtime
 from heist.services.auth import USER_SCOPES, Principal
@@ -93,12 +94,11 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, UnicodeError) as error:
-        errno_ = getattr(error, "errno", None)
-        why = (
-            "another program uses it" if errno_ == errno.EADDRINUSE else getattr(error, "strerror", None) or str(error)
-        )
-        raise ConfigError(f"cannot listen on {host}:{port}: {why}; HEIST_HOST and HEIST_PORT choose another") from None
+    except UnicodeError:
+        why = "that is no name of a host"
+    except OSError as error:
+        why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    raise ConfigError(f"cannot listen on {host}:{port}: {why}; HEIST_HOST and HEIST_PORT choose another")
 
 
 @cli.command()
@@ -141,7 +141,8 @@ async def _run(order: Order, watcher: Callable[[Recorded], None]) -> int:
             await runtime.sessions.finished(session_id)
         except asyncio.CancelledError:
             task.uncancel()
-            await runtime.sessions.stop(user, session_id, now=True)
+            with suppress(Conflict):  # it may just have ended by itself
+                await runtime.sessions.stop(user, session_id, now=True)
             return 130
         row = runtime.queries.session(session_id)
     return 0 if row is not None and row.status == "completed" else 1

@@ -132,6 +132,11 @@ def test_doctor_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
             "heist: --order: input should be 'round_robin' or 'random', found 'backwards'",
         ),
         (("run", "--rounds", "5000"), {}, "heist: --rounds: input should be less than or equal to 1000, found 5000"),
+        (
+            ("serve",),
+            {"HEIST_HOST": "a..b"},
+            "heist: cannot listen on a..b:8008: that is no name of a host; HEIST_HOST",
+        ),
         (("serve",), {"HEIST_HOST": "0.0.0.0"}, "heist: HEIST_HOST: '0.0.0.0' can be reached from other machines"),
         (("run",), {"HEIST_DATABASE_URL": "sqlite:////no/x.db"}, "cannot be opened: unable to open database file"),
     ],
