@@ -80,7 +80,9 @@ def serve() -> None:
     # Event streams end when the server does; that is no error, though uvicorn says so.
     logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing response" not in line.getMessage())
     app = create_app(chosen.model_copy(update={"port": port}), announce)
-    upgrade(connect(chosen.database_url))
+    engine = connect(chosen.database_url)
+    upgrade(engine)  # the app does it too, but what is wrong is said in one sentence only from here
+    engine.dispose()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     try:
         server.run(sockets=[listening])

@@ -170,7 +170,7 @@ class Sessions:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
         orchestrator = await self._running_here(principal, session_id)
         text = text.strip()
-        if not text.isprintable() and any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
             raise Invalid("a command is text, and this one holds half of a character")
         if not 0 < len(text) <= LONGEST_COMMAND:
             raise Invalid(f"a command has 1 to {LONGEST_COMMAND} characters, this one has {len(text)}")

@@ -83,12 +83,8 @@ class Endpoint:
         answer = _Answer(prompt, self.name)
         response = await self._ask(prompt)
         try:
-            async with aclosing(self._reads(response)) as reads:
-                room = SMALLEST + BYTES_PER_TOKEN * prompt.max_tokens
+            async with aclosing(self._reads(response, prompt.max_tokens)) as reads:
                 async for read in reads:
-                    room -= len(read)
-                    if room < 0:
-                        raise ModelError(f"{self.server} says more than max_tokens allows and does not stop")
                     if piece := answer.read(read):
                         yield piece
         finally:
@@ -127,9 +123,10 @@ class Endpoint:
         except openai.APIConnectionError as error:  # also its time-out, which here can only be the connection's
             raise ModelUnreachable(f"{self.server} cannot be reached: {_cause(error)}") from None
 
-    async def _reads(self, response: httpx2.Response) -> AsyncGenerator[bytes]:
-        """The body as it arrives. Patience begins anew with each piece."""
+    async def _reads(self, response: httpx2.Response, max_tokens: int) -> AsyncGenerator[bytes]:
+        """The body as it arrives, bounded in time and size. Patience begins anew with each piece."""
         pieces = response.aiter_raw()
+        room = SMALLEST + BYTES_PER_TOKEN * max_tokens
         deadline = time.monotonic() + self._answer_seconds
         while True:
             if time.monotonic() > deadline:
@@ -143,6 +140,9 @@ class Endpoint:
                 raise ModelError(f"{self.server} broke off in the middle: {_cause(error)}") from None
             if not piece:
                 return
+            room -= len(piece)
+            if room < 0:
+                raise ModelError(f"{self.server} says more than max_tokens allows and does not stop")
             yield piece
 
 

@@ -38,10 +38,9 @@ def upgrade(engine: Engine) -> None:
 
 def is_to_be_made(engine: Engine) -> bool:
     """Whether the database is a file that does not exist yet, in a folder where it can be made."""
-    name = engine.url.database
-    if engine.dialect.name != "sqlite" or not name or name == ":memory:":
+    if engine.dialect.name != "sqlite":
         return False
-    path = Path(name)
+    path = Path(engine.url.database or "")
     return not path.exists() and os.access(path.parent, os.W_OK)
 
 
