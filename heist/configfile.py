@@ -35,12 +35,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load(path: Path, section: type[S]) -> S:
+def load(path: Path, section: type[S], known: frozenset[str] = frozenset()) -> S:
     """Reads `path`; raises `ConfigError` that names the file, the line or the key, and what was expected. A file that
-    has not changed since it was read last is not read again."""
+    has not changed since it was read last is not read again. Validators find `known`, names that only the program can
+    know, in their context."""
     try:
         state = path.stat()
-        return cast(S, _load(path, section, state.st_mtime_ns, state.st_size))
+        return cast(S, _load(path, section, known, state.st_mtime_ns, state.st_size))
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -48,7 +49,7 @@ def load(path: Path, section: type[S]) -> S:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, section: type[S], _changed: int, _size: int) -> S:
+def _load(path: Path, section: type[S], known: frozenset[str], _changed: int, _size: int) -> S:
     text = path.read_text(encoding="utf-8")
     try:
         root, content = _parsed(text)
@@ -62,7 +63,7 @@ def _load(path: Path, section: type[S], _changed: int, _size: int) -> S:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}, line 1: expected a mapping of keys, found {type(content).__name__}")
     try:
-        return section.model_validate(content)
+        return section.model_validate(content, context={"known": known})
     except ValidationError as error:
         first = first_error(error)
         place = first["loc"]

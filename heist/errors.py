@@ -25,10 +25,15 @@ from typing import ClassVar
 
 
 class HeistError(Exception):
-    """The root: `status` is the HTTP status at the edge, `code` the machine's word for it."""
+    """The root: `status` is the HTTP status at the edge, `code` the machine's word for it. `client` is the id of the
+    client that is refused, as far as it is known, `tool` what it wanted, and `recorded` says that the audit has it
+    already."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    client: str = ""
+    tool: str = ""
+    recorded: bool = False
 
 
 class ConfigError(HeistError):
@@ -55,9 +60,10 @@ class TooMany(HeistError):
     status = 429
     code = "too_many"
 
-    def __init__(self, message: str, retry_after: int) -> None:
+    def __init__(self, message: str, retry_after: int, client: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.client = client
 
 
 class Unavailable(HeistError):
@@ -67,25 +73,28 @@ class Unavailable(HeistError):
 
 
 class GrantError(HeistError):
-    """`error` is one of the codes of RFC 6749, section 5.2; `invalid_client` answers 401."""
+    """`error` is one of the codes of RFC 6749, section 5.2, or of RFC 8707; `invalid_client` answers 401. `scope` is
+    what was asked for."""
 
     status = 400
 
-    def __init__(self, error: str, description: str) -> None:
+    def __init__(self, error: str, description: str, client: str = "", scope: str = "") -> None:
         super().__init__(description)
         self.error = error
+        self.client = client
+        self.scope = scope
 
 
 class InvalidToken(HeistError):
-    """`subject` names the client when the token is truly ours and only expired or withdrawn; then the audit can say
-    whose it was. `missing` says that no token was sent at all."""
+    """`client` is known when the token is truly ours and only expired or withdrawn. `missing` says that no token was
+    sent at all."""
 
     status = 401
     code = "invalid_token"
 
-    def __init__(self, message: str, subject: str | None = None, missing: bool = False) -> None:
+    def __init__(self, message: str, client: str = "", missing: bool = False) -> None:
         super().__init__(message)
-        self.subject = subject
+        self.client = client
         self.missing = missing
 
 
@@ -93,9 +102,10 @@ class InsufficientScope(HeistError):
     status = 403
     code = "insufficient_scope"
 
-    def __init__(self, message: str, scope: str) -> None:
+    def __init__(self, message: str, scope: str, client: str = "") -> None:
         super().__init__(message)
         self.scope = scope
+        self.client = client
 
 
 class ToolError(HeistError):

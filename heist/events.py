@@ -11,10 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 
 class Fact(BaseModel):
-    """What all events share. Turns and rounds count from 1; durations are milliseconds; actors are names."""
+    """What all events share. Turns and rounds count from 1; durations are milliseconds; actors are names. `session_id`
+    is None for what belongs to no session."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     durable: ClassVar[bool] = True
+    session_id: str | None
+
+
+class SessionFact(Fact):
+    """What happens in a session, and nowhere else."""
+
     session_id: str
 
 
@@ -28,8 +35,9 @@ class Seat(BaseModel):
     scopes: tuple[str, ...]
 
 
-class SessionStarted(Fact):
-    """Holds all that a session depends on besides the scenario's file, so that the log alone can bring it back."""
+class SessionStarted(SessionFact):
+    """Holds all that a session depends on besides the scenario's file, so that the log alone can bring it back. `tools`
+    are the only ones that its agents may be offered; None is all that there are."""
 
     kind: Literal["session.started"] = "session.started"
     crew: str
@@ -48,29 +56,30 @@ class SessionStarted(Fact):
     server: str
     simulated: bool
     words_per_second: float
+    tools: tuple[str, ...] | None = None
     by: str
     process: int
 
 
-class SessionPaused(Fact):
+class SessionPaused(SessionFact):
     kind: Literal["session.paused"] = "session.paused"
     by: str
     reason: str = ""
 
 
-class SessionStepped(Fact):
+class SessionStepped(SessionFact):
     """One turn is let through while the session stays paused."""
 
     kind: Literal["session.stepped"] = "session.stepped"
     by: str
 
 
-class SessionResumed(Fact):
+class SessionResumed(SessionFact):
     kind: Literal["session.resumed"] = "session.resumed"
     by: str
 
 
-class SessionRecovered(Fact):
+class SessionRecovered(SessionFact):
     """Taken over, paused, by `process` from the process `before`, which is gone. Of two that try, one succeeds."""
 
     kind: Literal["session.recovered"] = "session.recovered"
@@ -78,14 +87,14 @@ class SessionRecovered(Fact):
     before: int
 
 
-class SessionStopping(Fact):
+class SessionStopping(SessionFact):
     """It is to end; the turn in hand goes on."""
 
     kind: Literal["session.stopping"] = "session.stopping"
     by: str
 
 
-class SessionStopped(Fact):
+class SessionStopped(SessionFact):
     """Ended by order before its last turn; `turns` were taken."""
 
     kind: Literal["session.stopped"] = "session.stopped"
@@ -93,7 +102,7 @@ class SessionStopped(Fact):
     turns: int
 
 
-class SessionCompleted(Fact):
+class SessionCompleted(SessionFact):
     """Every turn was taken; `failed` of them without a word."""
 
     kind: Literal["session.completed"] = "session.completed"
@@ -101,7 +110,7 @@ class SessionCompleted(Fact):
     failed: int
 
 
-class SessionFailed(Fact):
+class SessionFailed(SessionFact):
     """Every turn was tried and nobody could say a word; `error` is the last reason."""
 
     kind: Literal["session.failed"] = "session.failed"
@@ -109,17 +118,17 @@ class SessionFailed(Fact):
     error: str
 
 
-class RoundStarted(Fact):
+class RoundStarted(SessionFact):
     kind: Literal["round.started"] = "round.started"
     round: int
 
 
-class RoundCompleted(Fact):
+class RoundCompleted(SessionFact):
     kind: Literal["round.completed"] = "round.completed"
     round: int
 
 
-class Turn(Fact):
+class Turn(SessionFact):
     """What every event of a turn says first."""
 
     turn: int
@@ -132,7 +141,7 @@ class MessageStarted(Turn):
     kind: Literal["message.started"] = "message.started"
 
 
-class MessageDelta(Fact):
+class MessageDelta(SessionFact):
     """A piece of a message while it is spoken, from character `offset` on; never stored."""
 
     durable: ClassVar[bool] = False
@@ -174,9 +183,9 @@ class MessageInterrupted(Turn):
 
 
 class ToolCalled(Fact):
-    """One call, whoever made it and however it ended. `turn` is None when it came over HTTP, outside a turn. `fault`
-    says whose fault a failure is: the caller's `arguments`, `scope`, `token` or choice of tool (`unknown`), or the
-    `service`. `form` is how it was asked for."""
+    """One call, whoever made it and however it ended. `turn` is None when it came over HTTP or MCP, outside of a turn;
+    then `agent` may be a client from outside, which has no session. `fault` says whose fault a failure is: the caller's
+    `arguments`, `scope`, `token` or choice of tool (`unknown`), or the `service`. `form` is how it was asked for."""
 
     kind: Literal["tool.called"] = "tool.called"
     turn: int | None
@@ -186,11 +195,59 @@ class ToolCalled(Fact):
     result: str
     success: bool
     fault: Literal["arguments", "scope", "token", "unknown", "service"] | None
-    form: Literal["native", "text", "http"]
+    form: Literal["native", "text", "http", "mcp"]
     milliseconds: float
 
 
-class CommandIssued(Fact):
+class ToolAdded(Fact):
+    """The tool was switched on: for the whole house, or, as a session's log tells it, for this session."""
+
+    kind: Literal["tool.added"] = "tool.added"
+    tool: str
+    by: str
+
+
+class ToolRemoved(Fact):
+    """The tool was switched off, likewise."""
+
+    kind: Literal["tool.removed"] = "tool.removed"
+    tool: str
+    by: str
+
+
+class AgentQuarantined(SessionFact):
+    """None of the agent's tokens is good any more, and it gets no other."""
+
+    kind: Literal["agent.quarantined"] = "agent.quarantined"
+    agent: str
+    reason: str
+    by: str
+
+
+class AgentReleased(SessionFact):
+    """The agent may ask for new tokens; the ones from before stay dead."""
+
+    kind: Literal["agent.released"] = "agent.released"
+    agent: str
+    by: str
+
+
+class AccessRefused(Fact):
+    """A request from outside of a turn that came to nothing for want of a right: no token or a bad one, a scope that is
+    missing, a client that is not who it says, too many tries. `client` is the id as far as it is known, or as it was
+    claimed. Calls of a known client are told by `tool.called` alone."""
+
+    kind: Literal["access.refused"] = "access.refused"
+    client: str
+    path: str
+    tool: str | None
+    scope: str | None
+    status: int
+    error: str
+    detail: str
+
+
+class CommandIssued(SessionFact):
     kind: Literal["command.issued"] = "command.issued"
     command: int
     agent: str
@@ -198,7 +255,7 @@ class CommandIssued(Fact):
     by: str
 
 
-class CommandDelivered(Fact):
+class CommandDelivered(SessionFact):
     """The agent has answered a prompt that held the command."""
 
     kind: Literal["command.delivered"] = "command.delivered"
@@ -225,6 +282,11 @@ Event = Annotated[
     | MessageFailed
     | MessageInterrupted
     | ToolCalled
+    | ToolAdded
+    | ToolRemoved
+    | AgentQuarantined
+    | AgentReleased
+    | AccessRefused
     | CommandIssued
     | CommandDelivered,
     Field(discriminator="kind"),
@@ -259,3 +321,8 @@ def placed(seq: int | None, at: str, body: str) -> str:
     """The event with its place as one JSON object, made without parsing the body again."""
     place = f'{{"at":"{at}",' if seq is None else f'{{"seq":{seq},"at":"{at}",'
     return place + body[1:]
+
+
+def sound(text: str) -> str:
+    """The text as a log can hold it: without halves of characters, which JSON lets through and UTF-8 does not."""
+    return text.encode("utf-8", "replace").decode()

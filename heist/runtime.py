@@ -7,24 +7,32 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from pydantic import SecretStr
+
 from heist.agents import crew as crews
 from heist.agents.sessions import House, Sessions
 from heist.bus import Bus
 from heist.clock import Clock, SystemClock
 from heist.errors import HeistError
 from heist.llm.source import Source
-from heist.services.auth import Auth, Clients, Keys
-from heist.services.oauth import AuthorizationServer
+from heist.services.auth import Auth, Scope
+from heist.services.clients import Clients
+from heist.services.keys import Keys
+from heist.services.oauth.server import AuthorizationServer
+from heist.services.tools import plugins
 from heist.services.tools.calculator import calculator
 from heist.services.tools.database_query import database_query
 from heist.services.tools.file_reader import file_reader
+from heist.services.tools.inventory import Inventory
 from heist.services.tools.registry import Registry
 from heist.settings import Settings
 from heist.store.audit import Audit
+from heist.store.clients import Registrations
 from heist.store.engine import connect
 from heist.store.migrate import revisions, upgrade
 from heist.store.queries import Queries
 from heist.world import scenario as scenarios
+from heist.world.documents import Bank
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +43,10 @@ def spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
+
+
+def _told(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 class Finding(NamedTuple):
@@ -52,19 +64,21 @@ class Runtime:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.keys = Keys(settings.secret.get_secret_value() if settings.secret else None)
-        self.clients = Clients()
-        self.auth = Auth(self.keys, self.clients, self.clock)
-        self.server = AuthorizationServer(self.auth, self.clients, self.clock)
         self.engine = connect(settings.database_url)
         self.audit = Audit(self.engine)
         self.queries = Queries(self.engine)
         self.bus = Bus(self.audit, self.clock)
-        self.registry = Registry((calculator, database_query, file_reader), self.clock)
+        self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
+        self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
+        self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
+        self.plugins = plugins.find((calculator, database_query, file_reader))
+        self.registry = Registry(self.plugins.tools, self.clock, self._lobby)
+        self.inventory = Inventory(self.registry, self.bus, self.queries)
+        self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         self.source = Source(
             settings.llm,
             settings.model,
-            settings.llm_key.get_secret_value() if settings.llm_key else None,
+            _told(settings.llm_key),
             settings.llm_tools,
             (settings.llm_first_seconds, settings.llm_chunk_seconds, settings.llm_answer_seconds),
             self.clock,
@@ -82,6 +96,18 @@ class Runtime:
                 self.queries,
             )
         )
+        for watcher in (self.registry.hear, self.sessions.hear):
+            self.bus.watch(watcher)
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Every scope that there is, those of the plug-ins among them."""
+        return self.registry.scopes | set(Scope)
+
+    def _lobby(self) -> Bank:
+        """The bank that callers from outside of every session look into: that of the crew in `crew.yaml`."""
+        crew = crews.read(self.settings.config, "crew", self.registry.scopes)
+        return Bank(scenarios.read(self.settings.config, crew.scenario))
 
     @asynccontextmanager
     async def opened(self, recover: bool = True) -> AsyncGenerator["Runtime"]:
@@ -90,12 +116,14 @@ class Runtime:
         await asyncio.to_thread(upgrade, self.engine)
         self.audit.open()
         try:
+            await self.inventory.restore()
             if recover:
                 await self.sessions.recover()
             yield self
         finally:
             await self.sessions.close()
             await self.source.close()
+            self.registry.close()
             self.audit.flush()
             await asyncio.to_thread(self.audit.close)
             self.engine.dispose()
@@ -106,6 +134,8 @@ class Runtime:
             self._address(),
             await asyncio.to_thread(self._database),
             *await asyncio.to_thread(self._crews),
+            self._tools(),
+            *[Finding(f"tool {name}", False, why, "mend or remove the package") for name, why in self.plugins.refused],
             await self._model(),
         ]
 
@@ -124,6 +154,10 @@ class Runtime:
             return Finding("database", True, f"{self.engine.url!r} is at {at} and will be brought to {wanted}")
         return Finding("database", True, f"{self.engine.url!r} is up to date")
 
+    def _tools(self) -> Finding:
+        names = [name if self.registry.is_on(name) else f"{name} (switched off)" for name in self.registry.tools]
+        return Finding("tools", True, ", ".join(names))
+
     def _crews(self) -> list[Finding]:
         folder = self.settings.config
         names = crews.crews(folder) if folder.is_dir() else []
@@ -133,7 +167,7 @@ class Runtime:
 
     def _crew(self, name: str) -> Finding:
         try:
-            crew = crews.read(self.settings.config, name)
+            crew = crews.read(self.settings.config, name, self.registry.scopes)
             scenario = scenarios.read(self.settings.config, crew.scenario)
         except HeistError as error:
             return Finding(f"{name}.yaml", False, str(error), "mend the file; a session reads it when it starts")

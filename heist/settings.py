@@ -30,6 +30,12 @@ def _long_enough(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _site(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
+        raise ValueError(f"expected an address without a path, such as https://heist.example, found {value!r}")
+    return value and value.rstrip("/")
+
+
 def _plain(value: SecretStr | None) -> SecretStr | None:
     if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError("expected a key without blanks, in plain characters")
@@ -63,11 +69,26 @@ class Settings(BaseSettings):
     secret: Annotated[SecretStr | None, AfterValidator(_long_enough)] = Field(
         None, description="at least 32 bytes that all keys derive from; unset: new ones at each start"
     )
+    secret_before: Annotated[SecretStr | None, AfterValidator(_long_enough)] = Field(
+        None, description="the secret before it: its tokens and logins stay good until they end"
+    )
+    signing_keys: str = Field(
+        "",
+        description="PEM files, separated by commas, of RSA or Ed25519 private keys: the first signs the tokens "
+        "(RS256, EdDSA), each verifies; unset: HS256 with keys from the secret",
+    )
+    url: Annotated[str | None, AfterValidator(_site)] = Field(
+        None, description="the address that others see, such as https://heist.example; unset: what each request names"
+    )
     host: str = Field("127.0.0.1", description="the address to listen on")
     port: int = Field(8008, ge=0, le=65535, description="the port to listen on; 0 takes a free one")
     allow_remote: bool = Field(False, description="permits an address other than loopback; needs HEIST_SECRET too")
     hosts: str = Field("", description="more names, separated by commas, under which browsers may reach the server")
     streams: int = Field(1000, ge=1, description="how many event streams may be open at once")
+
+    @property
+    def key_files(self) -> list[Path]:
+        return [Path(name.strip()) for name in self.signing_keys.split(",") if name.strip()]
 
 
 def read() -> Settings:

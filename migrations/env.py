@@ -3,12 +3,12 @@
 from alembic import context
 
 from heist import settings
-from heist.store.engine import connect
+from heist.store.engine import connect, migrating
 from heist.store.tables import metadata
 
 given = context.config.attributes.get("connection")
 if given is None:
-    with connect(settings.read().database_url).begin() as connection:
+    with migrating(connect(settings.read().database_url)) as connection:
         context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
         context.run_migrations()
 else:

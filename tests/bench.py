@@ -1,11 +1,12 @@
 """What a turn costs beside the model: heist against the bare client, in one run, against one fast fake server.
 
-`python -m tests.bench` (or `make bench`) prints two tables:
+`python -m tests.bench` (or `make bench`) prints three tables:
 
 1. CPU and wall time per turn, one conversation after another on one event loop: the bare `openai` client (last five
    messages as context; every third turn a tool call and its follow-up), the same streaming, and a whole heist turn with
    everything on: token verified, tool run, events on disk (WAL, synchronous=FULL), watchers told, words streamed.
-2. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
+2. Verify a token and call a tool by each of the three doors; see `tests/bench_doors.py`.
+3. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
 
 The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on
 shared machines are noisy: read the ratios.
@@ -33,6 +34,7 @@ from heist.runtime import Runtime, spare_collector
 from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
 from heist.web.live import Live
+from tests.bench_doors import doors
 
 TURNS = 30
 CALCULATOR = {
@@ -195,6 +197,12 @@ def main() -> None:
     for name, cost in costs.items():
         ratios = f"{cost.cpu / base.cpu:.2f}", f"{cost.wall / base.wall:.2f}"
         table.add_row(name, f"{cost.cpu:.2f}", f"{cost.wall:.2f}", *ratios)
+    out.print(table)
+    calls = asyncio.run(doors())
+    table = Table("door", "ms/call", "of in process", title="Verify a token and call a tool")
+    for name, door in calls.items():
+        ratio = door.milliseconds / calls["in process"].milliseconds
+        table.add_row(name, f"{door.milliseconds:.3f}", f"{ratio:.1f}")
     out.print(table)
     process, url = fake_server(0.2)
     ideal = (TURNS + TURNS // 3) * 0.2

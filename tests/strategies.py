@@ -1,11 +1,18 @@
-"""Events as tests need them: short to write, and whole."""
+"""Events and models as tests need them: short to write, and whole."""
 
-from typing import Literal
+from collections.abc import AsyncGenerator, Callable
+from typing import Literal, NoReturn
 
 from heist import events as e
+from heist.llm.model import Call, Completion, Prompt, Usage
 
 CREW = ("planner", "hacker", "safecracker", "intel", "driver", "lookout")
 Fault = Literal["arguments", "scope", "token", "unknown", "service"]
+
+
+def no_lobby() -> NoReturn:
+    """For a registry that nobody from outside is meant to call."""
+    raise AssertionError("nobody opens the lobby here")
 
 
 def seats(*names: str) -> tuple[e.Seat, ...]:
@@ -19,6 +26,7 @@ def session_started(
     order: Literal["round_robin", "random"] = "round_robin",
     seed: int = 7,
     tool_calls: int = 2,
+    tools: tuple[str, ...] | None = None,
 ) -> e.SessionStarted:
     return e.SessionStarted(
         session_id=session_id,
@@ -38,6 +46,7 @@ def session_started(
         server="s",
         simulated=True,
         words_per_second=0,
+        tools=tools,
         by="test",
         process=1,
     )
@@ -61,7 +70,7 @@ def message(session_id: str, turn: int, text: str, agent: str = "planner", round
 
 
 def tool_called(
-    session_id: str,
+    session_id: str | None,
     turn: int | None,
     agent: str = "planner",
     tool: str = "calculator",
@@ -81,3 +90,44 @@ def tool_called(
         form="native",
         milliseconds=0.1,
     )
+
+
+def quarantined(agent: str, reason: str = "", session_id: str = "s1") -> e.AgentQuarantined:
+    return e.AgentQuarantined(session_id=session_id, agent=agent, reason=reason, by="user")
+
+
+def released(agent: str, session_id: str = "s1") -> e.AgentReleased:
+    return e.AgentReleased(session_id=session_id, agent=agent, by="user")
+
+
+class Talker:
+    """A model that answers each prompt as the test's function says, with words or with a call; keeps the prompts."""
+
+    name = server = "talker"
+    simulated = True
+
+    def __init__(self, answer: Callable[[Prompt], str | Call] = lambda _: "Fine.") -> None:
+        self._answer = answer
+        self.prompts: list[Prompt] = []
+
+    async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
+        self.prompts.append(prompt)
+        answer = self._answer(prompt)
+        words, calls = ("", (answer,)) if isinstance(answer, Call) else (answer, ())
+        if words:
+            yield words
+        yield Completion(words, calls, Usage(10, 5, False), self.name)
+
+    def last(self, agent: str) -> Prompt:
+        """The last prompt that began a turn of this agent."""
+        return [prompt for prompt in self.prompts if f"Speak now, {agent}." in prompt.messages[-1].content][-1]
+
+
+def calling(tool: str, arguments: str) -> Callable[[Prompt], str | Call]:
+    """Everybody calls the tool first and then speaks of what it gave."""
+
+    def answer(prompt: Prompt) -> str | Call:
+        last = prompt.messages[-1]
+        return f"I heard: {last.content}" if last.role == "tool" else Call("id", tool, arguments)
+
+    return answer

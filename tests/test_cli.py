@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -10,16 +11,47 @@ import sys
 import time
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from heist import __version__
+from heist.cli.main import main
+from heist.services.clients import hashed
 from heist.settings import Settings
+from tests.conftest import House
 
 
 def heist(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "heist", *arguments]
     given = {**os.environ, "HEIST_LLM": "simulated", "COLUMNS": "120", **environment}
     return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=60, check=False)
+
+
+class Shell:
+    """The command line in this process, over one database."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str) -> None:
+        monkeypatch.setenv("HEIST_DATABASE_URL", url)
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        """(exit status, output, errors)."""
+        self._monkeypatch.setattr(sys, "argv", ["heist", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *self._capsys.readouterr()
+
+    def add(self, name: str, *scopes: str) -> dict[str, str]:
+        status, out, _ = self("client", "add", name, *(f"--scope={scope}" for scope in scopes))
+        assert status == 0
+        return dict(line.split("=", 1) for line in out.splitlines())
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Settings) -> Shell:
+    return Shell(monkeypatch, capsys, settings.database_url)
 
 
 def test_run_is_a_readable_session(tmp_path: Path) -> None:
@@ -132,16 +164,36 @@ def test_doctor_says_what_was_found_and_what_to_do(tmp_path: Path) -> None:
             "heist: --order: input should be 'round_robin' or 'random', found 'backwards'",
         ),
         (("run", "--rounds", "5000"), {}, "heist: --rounds: input should be less than or equal to 1000, found 5000"),
+        (("run",), {"HEIST_DATABASE_URL": "sqlite:////no/x.db"}, "cannot be opened: unable to open database file"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_one_sentence(
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    sentence: str,
+) -> None:
+    for name, value in ({"HEIST_LLM": "simulated"} | environment).items():
+        monkeypatch.setenv(name, value)
+    status, _, err = shell(*arguments)
+    assert status == 1
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
         (
             ("serve",),
             {"HEIST_HOST": "a..b"},
             "heist: cannot listen on a..b:8008: that is no name of a host; HEIST_HOST",
         ),
         (("serve",), {"HEIST_HOST": "0.0.0.0"}, "heist: HEIST_HOST: '0.0.0.0' can be reached from other machines"),
-        (("run",), {"HEIST_DATABASE_URL": "sqlite:////no/x.db"}, "cannot be opened: unable to open database file"),
     ],
 )
-def test_what_cannot_be_done_ends_with_one_sentence(
+def test_a_server_that_cannot_be_ends_with_one_sentence(
     tmp_path: Path, arguments: tuple[str, ...], environment: dict[str, str], sentence: str
 ) -> None:
     done = heist(tmp_path, *arguments, **environment)
@@ -153,3 +205,131 @@ def test_what_cannot_be_done_ends_with_one_sentence(
 
 def test_the_version_is_said() -> None:
     assert heist(Path(), "--version").stdout.strip() == __version__
+
+
+# Clients from outside.
+
+
+def stored(folder: Path) -> bytes:
+    """Every byte on the disk, the database's write-ahead log among them."""
+    return b"".join(file.read_bytes() for file in folder.iterdir() if file.is_file())
+
+
+@pytest.mark.mission("S1")
+def test_the_secret_of_a_client_is_shown_once_and_kept_nowhere(shell: Shell, tmp_path: Path) -> None:
+    status, out, err = shell("client", "add", "clerk", "--scope", "files:read", "--scope", "calculator:use")
+    assert (status, err) == (0, "The secret is shown this once; whoever has it is this client.\n")
+    first, second = out.splitlines()
+    client_id, secret = first.removeprefix("client_id="), second.removeprefix("client_secret=")
+    assert re.fullmatch(r"clerk-[0-9a-f]{16}", client_id)
+    assert len(secret) == 43
+    assert secret.encode() not in stored(tmp_path)
+    assert hashed(secret).hex().encode() in stored(tmp_path)
+    _, listed, _ = shell("client", "list")
+    assert client_id in listed
+    assert "calculator:use" in listed
+    assert secret not in listed
+    assert hashed(secret).hex() not in listed
+
+
+@pytest.mark.mission("S1")
+def test_a_client_that_is_added_while_the_server_runs_is_let_in_until_it_is_disabled(
+    shell: Shell, served: House
+) -> None:
+    form = {"grant_type": "client_credentials", **shell.add("clerk", "calculator:use")}
+    with httpx2.Client(base_url=served.url) as http:
+        answer = http.post("/oauth/token", data=form).json()
+        assert answer["scope"] == "calculator:use"
+        own = {"Authorization": f"Bearer {answer['access_token']}"}
+        assert http.post("/tools/calculator", json={"expression": "6 * 7"}, headers=own).json()["text"] == "6 * 7 = 42"
+        assert shell("client", "disable", "clerk") == (0, "clerk is disabled.\n", "")
+        refused = http.post("/tools/calculator", json={"expression": "6 * 7"}, headers=own)
+        assert (refused.status_code, refused.json()["detail"]) == (401, "the token's client no longer exists")
+        assert http.post("/mcp", json={}, headers=own).status_code == 401
+        assert http.post("/oauth/token", data=form).json()["error"] == "invalid_client"
+        again = {"grant_type": "client_credentials", **shell.add("clerk", "files:read")}
+        assert http.post("/oauth/token", data=again).json()["scope"] == "files:read"
+        assert http.post("/oauth/token", data=form).json()["error"] == "invalid_client"
+
+
+@pytest.mark.mission("S1")
+def test_a_name_is_given_again_only_after_its_client_is_disabled(shell: Shell) -> None:
+    first = shell.add("clerk", "files:read")
+    sentence = "heist: there is already a client 'clerk'; disable it first, or choose another name\n"
+    assert shell("client", "add", "clerk", "--scope=files:read") == (1, "", sentence)
+    assert shell("client", "disable", first["client_id"])[0] == 0
+    second = shell.add("clerk", "files:read")
+    assert second["client_id"] != first["client_id"]
+    assert second["client_secret"] != first["client_secret"]
+
+
+@pytest.mark.mission("S1")
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("clerk", "--scope=vault:open"), "there is no scope 'vault:open'; there are: calculator:use, database:read,"),
+        (("clerk", "--scope=files:read", "--scope=vault:open"), "there is no scope 'vault:open'"),
+        (("clerk", "--scope=files:read calculator:use"), "there is no scope 'files:read calculator:use'"),
+        (("clerk", "--scope="), "there is no scope ''"),
+        (("two words", "--scope=files:read"), "a name is a letter and up to 31 more letters, digits, - and _"),
+        (("x" * 33, "--scope=files:read"), "a name is a letter"),
+        (("[bold]", "--scope=files:read"), "a name is a letter"),
+        (("", "--scope=files:read"), "a name is a letter"),
+    ],
+)
+def test_a_client_that_makes_no_sense_is_refused_in_one_sentence(
+    shell: Shell, arguments: tuple[str, ...], sentence: str
+) -> None:
+    status, out, err = shell("client", "add", *arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"heist: {sentence}")
+    assert err.count("\n") == 1
+    assert "There is no client" in shell("client", "list")[1]
+
+
+@pytest.mark.mission("S1")
+def test_a_client_needs_a_scope(shell: Shell) -> None:
+    status, _, err = shell("client", "add", "clerk")
+    assert status == 2
+    assert "--scope" in err
+
+
+@pytest.mark.mission("S1")
+def test_the_list_says_who_was_added_and_who_is_disabled(shell: Shell) -> None:
+    assert shell("client", "list")[1].startswith("There is no client; `heist client add NAME --scope …` makes one.")
+    added = [shell.add(name, "files:read") for name in ("clerk", "guard")]
+    shell("client", "disable", "clerk")
+    _, clerk, guard = shell("client", "list")[1].splitlines()
+    assert clerk.split()[:3] == ["clerk", added[0]["client_id"], "files:read"]
+    assert guard.split()[:3] == ["guard", added[1]["client_id"], "files:read"]
+    assert ("disabled" in clerk, "disabled" in guard) == (True, False)
+
+
+@pytest.mark.mission("S1")
+def test_a_list_that_is_piped_is_cut_nowhere(shell: Shell, tmp_path: Path, settings: Settings) -> None:
+    name = "a-clerk-of-the-second-floor"
+    added = shell.add(name, "files:read", "session:control")
+    shell("client", "disable", name)
+    listed = heist(tmp_path, "client", "list", COLUMNS="", HEIST_DATABASE_URL=settings.database_url).stdout
+    for told in (name, added["client_id"], "files:read", "session:control", "disabled"):
+        assert told in listed
+
+
+@pytest.mark.mission("S1")
+def test_who_is_not_there_cannot_be_disabled(shell: Shell) -> None:
+    sentence = "heist: there is no client 'nobody' that could be disabled\n"
+    assert shell("client", "disable", "nobody") == (1, "", sentence)
+
+
+@pytest.mark.mission("S1")
+def test_clients_of_a_database_that_cannot_be_opened_are_one_sentence(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEIST_DATABASE_URL", "sqlite:////no/x.db")
+    sentence = "heist: the database sqlite:////no/x.db cannot be opened: unable to open database file\n"
+    assert shell("client", "list") == (1, "", sentence)
+
+
+@pytest.mark.mission("S1")
+def test_a_secret_never_stands_among_the_arguments_of_a_process(shell: Shell) -> None:
+    assert "secret" not in shell("client", "add", "--help")[1].replace("Its secret is printed once", "")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from heist import events as e
+from tests.strategies import session_started
 
 KINDS = get_args(get_args(e.Event)[0])
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
@@ -49,3 +50,22 @@ def test_an_event_cannot_be_changed_and_has_no_other_fields() -> None:
 
 def test_only_deltas_are_never_stored() -> None:
     assert [kind for kind in KINDS if not kind.durable] == [e.MessageDelta]
+
+
+SESSIONLESS = {e.ToolCalled, e.ToolAdded, e.ToolRemoved, e.AccessRefused}
+
+
+@given(EVENTS)
+def test_only_calls_switches_and_refusals_may_belong_to_no_session(event: e.Event) -> None:
+    told = json.loads(e.body_of(event)) | {"session_id": None}
+    if type(event) in SESSIONLESS:
+        assert e.parse(json.dumps(told)).session_id is None
+        return
+    with pytest.raises(ValidationError):
+        e.parse(json.dumps(told))
+
+
+def test_a_log_from_before_sessions_had_tools_of_their_own_is_still_read() -> None:
+    body = json.loads(e.body_of(session_started()))
+    del body["tools"]
+    assert e.parse(json.dumps(body)) == session_started()

@@ -22,6 +22,15 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
         ("HEIST_PORT", "many", "input should be a valid integer"),
         ("HEIST_PORT", "70000", "less than or equal to 65535"),
         ("HEIST_SECRET", "short", "expected at least 32 bytes"),
+        ("HEIST_SECRET_BEFORE", "short", "expected at least 32 bytes"),
+        ("HEIST_SECRET_BEFORE", "\t" * 40, "expected at least 32 bytes"),
+        ("HEIST_URL", "heist.example", "expected an address without a path"),
+        ("HEIST_URL", "https://heist.example/app", "expected an address without a path"),
+        ("HEIST_URL", "https://heist.example?x=y", "expected an address without a path"),
+        ("HEIST_URL", "https://user:word@heist.example", "expected an address without a path"),
+        ("HEIST_URL", "ftp://heist.example", "expected an address without a path"),
+        ("HEIST_URL", 'https://heist.example"', "expected an address without a path"),
+        ("HEIST_URL", "https://heist.example\n", "expected an address without a path"),
         ("HEIST_LLM_TOOLS", "maybe", "'auto', 'native' or 'text'"),
         ("HEIST_LLM_FIRST_SECONDS", "0", "greater than 0"),
     ],
@@ -36,12 +45,36 @@ def test_a_wrong_setting_is_refused_by_its_name(
     assert expected in str(refused.value)
 
 
-def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEIST_SECRET", "too short to be good")
+@pytest.mark.parametrize("name", ["HEIST_SECRET", "HEIST_SECRET_BEFORE"])
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "too short to be good")
     with pytest.raises(ConfigError) as refused:
         settings.read()
     assert "too short" not in str(refused.value)
-    assert "hidden" not in repr(Settings(secret="hidden" * 8))
+    monkeypatch.setenv(name, "hidden" * 8)
+    assert "hidden" not in repr(settings.read())
+    assert "hidden" not in settings.read().model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://heist.example", "https://heist.example"),
+        ("https://heist.example/", "https://heist.example"),
+        ("http://10.0.0.7:8008", "http://10.0.0.7:8008"),
+        ("", None),
+    ],
+)
+def test_the_address_that_others_see_ends_without_a_slash(
+    monkeypatch: pytest.MonkeyPatch, given: str, url: str | None
+) -> None:
+    monkeypatch.setenv("HEIST_URL", given)
+    assert settings.read().url == url
+
+
+def test_key_files_are_named_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEIST_SIGNING_KEYS", "new.pem, keys/old.pem")
+    assert settings.read().key_files == [Path("new.pem"), Path("keys/old.pem")]
 
 
 def test_an_empty_variable_is_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,10 @@
 
 from heist.errors import GrantError, InvalidToken, TooMany
 from heist.events import Seat
-from heist.services.auth import Auth, Clients, Principal, Scope
-from heist.services.oauth import AuthorizationServer
-from heist.services.tools.registry import AnyTool, Outcome, Registry
+from heist.services.auth import Auth, Principal
+from heist.services.clients import Clients
+from heist.services.oauth.server import AuthorizationServer
+from heist.services.tools.registry import AnyTool, Outcome, Registry, recordable
 
 
 class Agent:
@@ -14,37 +15,54 @@ class Agent:
         self, seat: Seat, session_id: str, clients: Clients, server: AuthorizationServer, auth: Auth, registry: Registry
     ) -> None:
         self.seat = seat
+        self._session_id = session_id
         self._clients = clients
         self._server = server
         self._auth = auth
         self._registry = registry
-        self._client_id, self._secret = clients.register(seat.name, frozenset(map(Scope, seat.scopes)), session_id)
+        self.arrive()
+
+    def arrive(self) -> None:
+        """From now on the agent is a new client: no token from before is good."""
+        self._client_id, self._secret = self._clients.register(
+            self.seat.name, frozenset(self.seat.scopes), self._session_id
+        )
         self._token: str | None = None
 
     def tools(self) -> tuple[AnyTool, ...]:
-        """The tools that this agent's client may use now; a client that is gone may use none. Seeing is not using:
-        each call is authorised by its token."""
-        client = self._clients.get(self._client_id)
-        return self._registry.visible(client.principal) if client else ()
+        """The tools that this agent's client may use now; one that is gone or in quarantine may use none. Seeing is not
+        using: each call is authorised by its token."""
+        client = self._clients.agent(self._client_id)
+        if client is None or client.suspended:
+            return ()
+        return self._registry.visible(Principal(client.name, client.scopes, client.session_id))
 
     async def use(self, tool: str, arguments: object) -> Outcome:
         """Calls a tool with a verified token. A refused token is an outcome too: the model reads why."""
         try:
-            principal = self._principal()
+            principal = await self._principal()
         except (InvalidToken, GrantError, TooMany) as refusal:
-            return Outcome(tool, arguments, str(refusal), "token", refusal, 0.0)
+            return Outcome(tool, recordable(arguments), str(refusal), None, "token", refusal, 0.0)
         return await self._registry.call(principal, tool, arguments)
 
     def leave(self) -> None:
         """The agent's client is gone, and with it every token that it was given."""
         self._clients.remove(self._client_id)
 
-    def _principal(self) -> Principal:
+    def suspend(self) -> None:
+        """Quarantine: every token of the agent is dead at once, and it gets no other until it arrives anew."""
+        self._clients.suspend(self._client_id)
+
+    def release(self) -> None:
+        self.leave()
+        self.arrive()
+
+    async def _principal(self) -> Principal:
         """Verifies the token that the agent holds; when it is no longer good, asks once for a new one."""
         if self._token is not None:
             try:
-                return self._auth.verify(self._token)
+                return await self._auth.verify(self._token)
             except InvalidToken:
                 self._token = None
-        self._token = self._server.grant(self._client_id, self._secret).access_token
-        return self._auth.verify(self._token)
+        self._token = (await self._server.grant(self._client_id, self._secret)).access_token
+        return await self._auth.verify(self._token)

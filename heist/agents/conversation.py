@@ -28,6 +28,7 @@ class Conversation:
         self.in_hand: e.MessageStarted | None = None
         self.commands: list[e.CommandIssued] = []
         self.last_command = 0
+        self.quarantined: dict[str, e.AgentQuarantined] = {}
         self._orders: list[tuple[e.Seat, ...]] = []
         self._heard: list[e.MessageCompleted] = []
         self._looked_up: dict[str, list[e.ToolCalled]] = {seat.name: [] for seat in session.seats}
@@ -63,6 +64,10 @@ class Conversation:
                 self.last_error = event.detail
             case e.ToolCalled(success=True) if event.turn is not None:
                 self._looked_up[event.agent].append(event)
+            case e.AgentQuarantined():
+                self.quarantined[event.agent] = event
+            case e.AgentReleased():
+                self.quarantined.pop(event.agent, None)
             case e.CommandIssued():
                 self.last_command = event.command
                 self.commands.append(event)
@@ -94,6 +99,7 @@ class Conversation:
             heard=tuple(self._heard),
             looked_up=tuple(self._looked_up[seat.name]),
             commands=tuple(command for command in self.commands if command.agent == seat.name),
+            quarantine=self.quarantined.get(seat.name),
         )
 
     def round_of(self, turn: int) -> int:
@@ -122,9 +128,15 @@ class Conversation:
             raise Conflict(
                 f"the session {self.session.session_id} is over ({self.status}); nobody can be ordered any more"
             )
+        self.check_agent(agent)
+        soon = range(
+            first, min(self.total, first + 2 * len(self.session.seats)) + 1
+        )  # by then everybody has had a turn
+        if agent not in {self.seat_of(turn).name for turn in soon}:
+            raise Conflict(f"{agent} has no turn left in this session")
+
+    def check_agent(self, agent: str) -> None:
+        """Raises `NotFound` for a name that nobody in this session has."""
         names = [seat.name for seat in self.session.seats]
         if agent not in names:
             raise NotFound(f"there is no agent {agent[:64]!r} in this session; there are: {', '.join(names)}")
-        soon = range(first, min(self.total, first + 2 * len(names)) + 1)  # by then everybody has had a turn
-        if agent not in {self.seat_of(turn).name for turn in soon}:
-            raise Conflict(f"{agent} has no turn left in this session")

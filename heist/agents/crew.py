@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from heist.configfile import Section, load
 from heist.errors import NotFound
@@ -13,10 +13,8 @@ from heist.events import Seat
 from heist.services.auth import AGENT_SCOPES
 from heist.world.scenario import Line, Prose, Word
 
-_ALLOWED = ", ".join(sorted(AGENT_SCOPES))
 
-
-def _name(name: str) -> str:
+def check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,31}", name):
         raise ValueError("a name is a letter and up to 31 more letters, digits, - and _")
     return name
@@ -25,17 +23,18 @@ def _name(name: str) -> str:
 class Member(Section):
     """One agent. The name is what the others call it and what every row in the audit says."""
 
-    name: Annotated[str, AfterValidator(_name)]
+    name: Annotated[str, AfterValidator(check_name)]
     role: Line
     scopes: tuple[str, ...]
     persona: Prose
 
     @field_validator("scopes")
     @classmethod
-    def _scopes_exist(cls, scopes: tuple[str, ...]) -> tuple[str, ...]:
+    def _scopes_exist(cls, scopes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = info.context["known"] if info.context else AGENT_SCOPES
         for scope in scopes:
-            if scope not in AGENT_SCOPES:
-                raise ValueError(f"unknown scope {scope!r}; expected some of: {_ALLOWED}")
+            if scope not in known:
+                raise ValueError(f"unknown scope {scope!r}; expected some of: {', '.join(sorted(known))}")
         return scopes
 
     @property
@@ -74,9 +73,10 @@ def crews(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml") if path.is_file() and b"\nagents:" in path.read_bytes())
 
 
-def read(folder: Path, name: str) -> Crew:
-    """Reads `folder/name.yaml`; raises `NotFound` for a name without a file, `ConfigError` for a wrong file."""
+def read(folder: Path, name: str, scopes: frozenset[str] = AGENT_SCOPES) -> Crew:
+    """Reads `folder/name.yaml`, in which members may have `scopes`; raises `NotFound` for a name without a file,
+    `ConfigError` for a wrong file."""
     path = folder / f"{name}.yaml"
     if path.parent != folder or not path.is_file():
         raise NotFound(f"there is no crew {name!r} in {folder}; there are: {', '.join(crews(folder)) or 'none'}")
-    return load(path, Crew)
+    return load(path, Crew, scopes)

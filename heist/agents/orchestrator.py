@@ -36,6 +36,7 @@ class Orchestrator:
         self._control = asyncio.Lock()
         self._posted: deque[asyncio.Future[int]] = deque()
         self._steps = 0
+        self._ended = False
         self._cued = conversation.turns
         self._task: asyncio.Task[None] | None = None
 
@@ -53,6 +54,7 @@ class Orchestrator:
         while self.conversation.turns < self.conversation.total and await self._allowed():
             await self._turn()
             self._close_round()
+        self._ended = True
         await self._publish(self._ending())
         self._settle()
 
@@ -159,6 +161,8 @@ class Orchestrator:
         """Takes over a session that the process `before` left: closes its turn in hand and leaves it paused."""
         async with self._control:
             await self._publish(e.SessionRecovered(session_id=self.session_id, process=process, before=before))
+            for agent in self.conversation.quarantined:
+                self._agents[agent].suspend()
             await self._cut("the process was gone")
 
     async def fail(self, error: str) -> None:
@@ -178,6 +182,36 @@ class Orchestrator:
                 e.CommandIssued(session_id=self.session_id, command=number, agent=agent, text=text, by=by)
             )
             return number
+
+    async def quarantine(self, agent: str, reason: str, by: str) -> None:
+        """Every token of the agent is dead before this is on record, so that nothing it does comes after it."""
+        async with self._control:
+            self._must_go_on()
+            self.conversation.check_agent(agent)
+            if agent in self.conversation.quarantined:
+                raise Conflict(f"{agent} is in quarantine already")
+            self._agents[agent].suspend()
+            event = e.AgentQuarantined(session_id=self.session_id, agent=agent, reason=reason, by=by)
+            try:
+                await self._publish(event)
+            except StoreError:
+                self._agents[agent].release()
+                raise
+
+    async def release(self, agent: str, by: str) -> None:
+        async with self._control:
+            self._must_go_on()
+            self.conversation.check_agent(agent)
+            if agent not in self.conversation.quarantined:
+                raise Conflict(f"{agent} is not in quarantine")
+            await self._publish(e.AgentReleased(session_id=self.session_id, agent=agent, by=by))
+            self._agents[agent].release()
+
+    def tell(self, event: e.ToolAdded | e.ToolRemoved) -> None:
+        """Puts a change of the house's tools on this session's record, if it has the tool."""
+        tools = self.conversation.session.tools
+        if not (self._ended or self.conversation.over) and (tools is None or event.tool in tools):
+            self._post(event.model_copy(update={"session_id": self.session_id}))
 
     async def _cut(self, reason: str) -> None:
         if self._task is not None:

@@ -8,7 +8,7 @@ each part comes from the cue of the one who speaks.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heist.events import CommandIssued, MessageCompleted, Seat, SessionStarted, ToolCalled
+from heist.events import AgentQuarantined, CommandIssued, MessageCompleted, Seat, SessionStarted, ToolCalled
 from heist.llm.model import Message, Prompt, ToolSpec
 from heist.seeds import number
 from heist.services.tools.registry import AnyTool
@@ -30,6 +30,7 @@ class Cue:
     heard: Sequence[MessageCompleted]
     looked_up: Sequence[ToolCalled]
     commands: Sequence[CommandIssued]
+    quarantine: AgentQuarantined | None = None
 
 
 def compose(cue: Cue, tools: Sequence[AnyTool]) -> Prompt:
@@ -38,7 +39,7 @@ def compose(cue: Cue, tools: Sequence[AnyTool]) -> Prompt:
     parts = (
         _said(cue),
         _you(cue.seat),
-        _tools(tools, session.tool_calls),
+        _quarantine(cue.quarantine) or _tools(tools, session.tool_calls),
         _notes(cue.looked_up),
         _order(cue.commands),
         _now(cue),
@@ -72,6 +73,15 @@ def _said(cue: Cue) -> str:
 
 def _you(seat: Seat) -> str:
     return f"YOU\nYou are {seat.name}, the {seat.role}. {seat.persona}"
+
+
+def _quarantine(quarantine: AgentQuarantined | None) -> str:
+    if quarantine is None:
+        return ""
+    why = f" The reason given: {one_line(quarantine.reason)}" if quarantine.reason else ""
+    return (
+        f"YOUR TOOLS\nYou are in quarantine: {quarantine.by} has withdrawn your tokens, and no tool answers you.{why}"
+    )
 
 
 def _tools(tools: Sequence[AnyTool], calls: int) -> str:

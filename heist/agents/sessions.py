@@ -21,8 +21,9 @@ from heist.errors import Conflict, HeistError, Invalid, NotFound, StoreError
 from heist.llm.model import Model
 from heist.llm.pace import Paced
 from heist.llm.source import Source
-from heist.services.auth import Auth, Clients, Principal, Scope
-from heist.services.oauth import AuthorizationServer
+from heist.services.auth import Auth, Principal, Scope
+from heist.services.clients import Clients
+from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
 from heist.store.queries import Queries, SessionRow
 from heist.world import scenario as scenarios
@@ -30,6 +31,7 @@ from heist.world.documents import Bank
 from heist.world.scenario import Scenario
 
 LONGEST_COMMAND = 2000
+LONGEST_REASON = 300
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +45,9 @@ class Order(BaseModel):
     seed: int | None = Field(None, ge=0, lt=2**31)
     words_per_second: float = Field(0, ge=0, le=1000, description="the pace of speech; 0 is as fast as the model")
     paused: bool = Field(False, description="begin paused, before the first turn")
+    tools: tuple[str, ...] | None = Field(
+        None, max_length=100, description="the only tools that the agents may be offered; left out: all that there are"
+    )
 
 
 class House(NamedTuple):
@@ -74,7 +79,9 @@ class Sessions:
         """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
         principal.require(Scope.SESSION_CONTROL)
         house = self._house
-        crew = await asyncio.to_thread(crews.read, house.config, order.crew)
+        for tool in order.tools or ():
+            house.registry.named(tool)
+        crew = await asyncio.to_thread(crews.read, house.config, order.crew, house.registry.scopes)
         scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
         model = await house.source.model()
         started = self._started(order, crew, scenario, model, principal.name)
@@ -111,12 +118,13 @@ class Sessions:
             words_per_second=order.words_per_second,
             by=by,
             process=os.getpid(),
+            tools=order.tools,
         )
 
     def _seat(self, conversation: Conversation, model: Model) -> Orchestrator:
         """The agents with their clients, the bank, and the orchestrator over them."""
         house, started = self._house, conversation.session
-        house.registry.furnish(started.session_id, Bank(conversation.scenario))
+        house.registry.furnish(started.session_id, Bank(conversation.scenario), started.tools)
         agents = {
             seat.name: Agent(seat, started.session_id, house.clients, house.server, house.auth, house.registry)
             for seat in started.seats
@@ -169,12 +177,22 @@ class Sessions:
     async def command(self, principal: Principal, session_id: str, agent: str, text: str) -> int:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
         orchestrator = await self._running_here(principal, session_id)
-        text = text.strip()
-        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-            raise Invalid("a command is text, and this one holds half of a character")
-        if not 0 < len(text) <= LONGEST_COMMAND:
-            raise Invalid(f"a command has 1 to {LONGEST_COMMAND} characters, this one has {len(text)}")
-        return await orchestrator.command(agent, text, principal.name)
+        return await orchestrator.command(agent, _clean("a command", text, LONGEST_COMMAND, 1), principal.name)
+
+    async def quarantine(self, principal: Principal, session_id: str, agent: str, reason: str) -> None:
+        """Every token of the agent dies at once; its next turn says why. Raises `NotFound`, `Conflict` or `Invalid`."""
+        orchestrator = await self._running_here(principal, session_id)
+        await orchestrator.quarantine(agent, _clean("a reason", reason, LONGEST_REASON, 0), principal.name)
+
+    async def release(self, principal: Principal, session_id: str, agent: str) -> None:
+        """The agent may ask for new tokens."""
+        await (await self._running_here(principal, session_id)).release(agent, principal.name)
+
+    def hear(self, recorded: e.Recorded) -> None:
+        """A watcher of the bus: what changes for the whole house is on the record of each session that runs."""
+        if isinstance(recorded.event, e.ToolAdded | e.ToolRemoved) and recorded.event.session_id is None:
+            for orchestrator in self._running.values():
+                orchestrator.tell(recorded.event)
 
     async def finished(self, session_id: str) -> None:
         """Returns when the session no longer runs here."""
@@ -253,6 +271,16 @@ class Sessions:
         for result in await asyncio.gather(*running, *self._closing, return_exceptions=True):
             if isinstance(result, BaseException):
                 log.error("a session could not be left paused: %s", result)
+
+
+def _clean(what: str, text: str, longest: int, shortest: int) -> str:
+    """The text without blanks around it; raises `Invalid` when it is too long, too short, or no text."""
+    text = text.strip()
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+        raise Invalid(f"{what} is text, and this one holds half of a character")
+    if not shortest <= len(text) <= longest:
+        raise Invalid(f"{what} has {shortest} to {longest} characters, this one has {len(text)}")
+    return text
 
 
 def _abandoned(row: SessionRow) -> bool:

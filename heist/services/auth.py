@@ -1,11 +1,8 @@
-"""Who may do what: scopes, principals, the keys and the one place where a token is verified."""
+"""Who may do what: scopes, principals, and the one place where a token is issued and verified."""
 
-import hashlib
-import hmac
 import secrets
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jwt
 from fastapi import Depends
@@ -16,110 +13,85 @@ from jwt.types import Options
 
 from heist.clock import Clock
 from heist.errors import InsufficientScope, InvalidToken
+from heist.services.clients import Client, Clients
+from heist.services.keys import Keys
 
-ALGORITHM = "HS256"
 LEEWAY = 5
 LIFETIME = 300
 """Seconds that a token lives; short, because a revoked agent should not outlive its revocation by much."""
+_FOREIGN = "the token is not one that this server gave"
 
 
 class Scope(StrEnum):
-    """Every right in the house; the values are what tokens and crew files say."""
+    """Every right in the house but those that plug-ins bring; the values are what tokens and crew files say."""
 
     CALCULATOR = "calculator:use"
     FILES = "files:read"
     DATABASE = "database:read"
     SESSION_READ = "session:read"
     SESSION_CONTROL = "session:control"
+    TOOLS_ADMIN = "tools:admin"
+    TOKENS_INTROSPECT = "tokens:introspect"
 
 
 AGENT_SCOPES = frozenset({Scope.CALCULATOR, Scope.FILES, Scope.DATABASE})
-USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL})
+USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.TOOLS_ADMIN})
 
 
 class Principal(NamedTuple):
     """Who calls, as far as a verified token or cookie says. `session_id` is set for the agents of a session."""
 
     name: str
-    scopes: frozenset[Scope]
+    scopes: frozenset[str]
     session_id: str | None = None
+    client_id: str = ""
 
-    def require(self, scope: Scope) -> None:
+    def require(self, scope: str) -> None:
         """Raises `InsufficientScope` when the principal lacks `scope`."""
         if scope not in self.scopes:
-            raise InsufficientScope(f"{self.name} lacks the scope {scope.value!r}", scope.value)
+            raise InsufficientScope(f"{self.name} lacks the scope {str(scope)!r}", scope, self.client_id)
 
 
-class Keys:
-    """Every key derives from one secret; without a secret, from a random one that lasts as long as the process."""
+class Resource(NamedTuple):
+    """What a token is for: an address of this server and one of its two parts, the HTTP API or MCP (RFC 8707). The
+    address is also the issuer (RFC 8414)."""
 
-    def __init__(self, secret: str | None) -> None:
-        self._secret = secret.encode() if secret else secrets.token_bytes(32)
-        self.signing = self.derive("access token, HS256")
-        self.kid = hashlib.sha256(self.signing).hexdigest()[:16]
-
-    def derive(self, purpose: str) -> bytes:
-        """32 bytes for one purpose (HMAC-SHA-256 of it under the secret)."""
-        return hmac.digest(self._secret, purpose.encode(), "sha256")
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Somebody who may ask for tokens. The secret is not kept, only its SHA-256."""
-
-    client_id: str
-    name: str
-    secret_hash: bytes
-    scopes: frozenset[Scope]
-    session_id: str | None = None
+    site: str
+    path: Literal["", "/mcp"] = ""
 
     @property
-    def principal(self) -> Principal:
-        """The client with all that it may have; a token may hold less."""
-        return Principal(self.name, self.scopes, self.session_id)
-
-
-class Clients:
-    """The clients that exist now: one per agent and session, in memory, gone with the session."""
-
-    def __init__(self) -> None:
-        self._clients: dict[str, Client] = {}
-
-    def register(self, name: str, scopes: frozenset[Scope], session_id: str | None) -> tuple[str, str]:
-        """A new client; answers its (id, secret). The secret has 256 bits and is shown only here."""
-        client_id, secret = f"{name}-{secrets.token_hex(8)}", secrets.token_urlsafe(32)
-        self._clients[client_id] = Client(client_id, name, hashed(secret), scopes, session_id)
-        return client_id, secret
-
-    def remove(self, client_id: str) -> None:
-        self._clients.pop(client_id, None)
-
-    def get(self, client_id: str) -> Client | None:
-        return self._clients.get(client_id)
-
-
-def hashed(secret: str) -> bytes:
-    return hashlib.sha256(secret.encode()).digest()
+    def uri(self) -> str:
+        return self.site + self.path
 
 
 class Auth:
     """The one validation. Tokens have the shape of RFC 9068: `typ` at+jwt, `kid`, and the eight claims below."""
 
-    issuer = "heist"
-    audience = "heist/tools"
     claims = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti", "scope")
 
-    def __init__(self, keys: Keys, clients: Clients, clock: Clock) -> None:
+    here = Resource("urn:heist:crew")
+    """What the agents' tokens are for: they never leave the process, and one that did would open nothing."""
+
+    def __init__(self, keys: Keys, clients: Clients, clock: Clock, url: str | None = None) -> None:
         self._keys = keys
         self._clients = clients
         self._clock = clock
+        self._url = url
 
-    def issue(self, client: Client, scopes: frozenset[Scope]) -> str:
-        """A signed token for `client`, good for `LIFETIME` seconds."""
+    def place(self, connection: HTTPConnection, path: Literal["", "/mcp"] = "") -> Resource:
+        """What a request addresses: this server under the address that it was told it has, else under the one that the
+        request names, which the guard has checked."""
+        asked = connection.url
+        return Resource(self._url or f"{asked.scheme.replace('ws', 'http')}://{asked.netloc.lower()}", path)
+
+    def issue(self, client: Client, scopes: frozenset[str], *resources: Resource) -> str:
+        """A signed token for `client`, good at `resources` (of one site) for `LIFETIME` seconds."""
+        good_at = resources or (self.here,)
         now = int(self._clock.now().timestamp())
+        audience = [resource.uri for resource in good_at]
         claims = {
-            "iss": self.issuer,
-            "aud": self.audience,
+            "iss": good_at[0].site,
+            "aud": audience if len(audience) > 1 else audience[0],
             "sub": client.client_id,
             "client_id": client.client_id,
             "iat": now,
@@ -127,13 +99,37 @@ class Auth:
             "jti": secrets.token_hex(16),
             "scope": written(scopes),
         }
-        headers = {"typ": "at+jwt", "kid": self._keys.kid}
-        return jwt.encode(claims, self._keys.signing, ALGORITHM, headers)
+        key = self._keys.first
+        return jwt.encode(claims, key.signs, key.algorithm, {"typ": "at+jwt", "kid": key.kid})
 
-    def verify(self, token: str) -> Principal:
-        """The principal of a good token; anything else raises `InvalidToken`, whatever the token holds."""
-        claims = self._signed(token)
+    async def verify(self, token: str, resource: Resource | None = None) -> Principal:
+        """The principal of a token that is good at `resource`, or in process if that is None. Anything else raises
+        `InvalidToken`, whatever the token holds; `StoreError` when it cannot be known."""
+        place = resource or self.here
+        claims = self._signed(token, place.site, place.uri)
+        client = await self._standing(claims)
+        granted = frozenset(client.scopes & set(claims["scope"].split()))
+        return Principal(client.name, granted, client.session_id, client.client_id)
+
+    async def inspect(self, token: str, site: str) -> tuple[dict[str, Any], Client]:
+        """The claims of a good token, whatever part of `site` it is for, and its client. Raises like `verify`."""
+        claims = self._signed(token, site, None)
+        return claims, await self._standing(claims)
+
+    async def _standing(self, claims: dict[str, Any]) -> Client:
+        """The client of a token that we signed, if both are still good."""
         subject = claims["sub"]
+        self._check_times(claims)
+        client = await self._clients.find(subject)
+        if client is None:
+            raise InvalidToken("the token's client no longer exists", subject)
+        if client.suspended:
+            raise InvalidToken(f"{client.name} is in quarantine: its tokens are no longer good", subject)
+        if await self._clients.revoked(client, claims["jti"]):
+            raise InvalidToken("the token was revoked", subject)
+        return client
+
+    def _check_times(self, claims: dict[str, Any]) -> None:
         now = self._clock.now().timestamp()
         issued, expires = claims["iat"], claims["exp"]
         if type(issued) is not int or type(expires) is not int or not 0 < expires - issued <= LIFETIME:
@@ -141,53 +137,54 @@ class Auth:
         if issued > now + LEEWAY:
             raise InvalidToken("the token is from the future")
         if expires <= now - LEEWAY:
-            raise InvalidToken("the token has expired; ask for a new one", subject)
-        client = self._clients.get(subject)
-        if client is None:
-            raise InvalidToken("the token's client no longer exists")
-        granted = frozenset(scope for scope in client.scopes if scope.value in claims["scope"].split())
-        return Principal(client.name, granted, client.session_id)
+            raise InvalidToken("the token has expired; ask for a new one", claims["sub"])
 
-    def _signed(self, token: str) -> dict[str, Any]:
+    def _signed(self, token: str, site: str, audience: str | None) -> dict[str, Any]:
         """The claims of a token that we signed, with every claim there and of its type; times are not yet looked at."""
         options: Options = {
             "require": list(self.claims),
             "verify_exp": False,
             "verify_iat": False,
             "verify_nbf": False,
+            "verify_aud": audience is not None,
         }
         try:
-            decoded = jwt.decode_complete(
-                token, self._keys.signing, [ALGORITHM], options, audience=self.audience, issuer=self.issuer
+            key = self._keys.ring[jwt.get_unverified_header(token)["kid"]]
+            decoded = jwt.decode_complete(token, key.verifies, [key.algorithm], options, audience=audience, issuer=site)
+        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
+            sentence = (
+                f"the token is for another address, or another part of this server; ask {site}/oauth/token for one"
             )
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            raise InvalidToken("the token is not one that this server gave") from None
-        header = decoded["header"]
+            raise InvalidToken(sentence) from None
+        except (jwt.PyJWTError, KeyError, ValueError, TypeError, RecursionError):
+            raise InvalidToken(_FOREIGN) from None
         claims: dict[str, Any] = decoded["payload"]
         whole = all(isinstance(claims[name], str) for name in ("sub", "client_id", "jti", "scope"))
-        if header.get("typ") != "at+jwt" or header.get("kid") != self._keys.kid or not whole:
-            raise InvalidToken("the token is not one that this server gave")
-        if claims["sub"] != claims["client_id"] or claims["aud"] != self.audience:
-            raise InvalidToken("the token is not one that this server gave")
+        if decoded["header"].get("typ") != "at+jwt" or not whole or claims["sub"] != claims["client_id"]:
+            raise InvalidToken(_FOREIGN)
         return claims
 
 
-def written(scopes: frozenset[Scope]) -> str:
+def written(scopes: frozenset[str]) -> str:
     """Scopes as OAuth writes them: separated by blanks, in one order."""
     return " ".join(sorted(scopes))
 
 
-def challenge(error: InvalidToken | InsufficientScope) -> str:
-    """The `WWW-Authenticate` value for a refusal (RFC 6750, section 3): no error code when no token was sent."""
+def challenge(error: InvalidToken | InsufficientScope, resource: Resource) -> str:
+    """The `WWW-Authenticate` value for a refusal (RFC 6750, section 3; RFC 9728, section 5.1): no error code when no
+    token was sent."""
+    parts = ['Bearer realm="heist"']
     if isinstance(error, InsufficientScope):
-        return f'Bearer realm="heist", error="insufficient_scope", scope="{error.scope}"'
-    return 'Bearer realm="heist"' if error.missing else 'Bearer realm="heist", error="invalid_token"'
+        parts += ['error="insufficient_scope"', f'scope="{error.scope}"']
+    elif not error.missing:
+        parts += ['error="invalid_token"']
+    return ", ".join(
+        [*parts, f'resource_metadata="{resource.site}/.well-known/oauth-protected-resource{resource.path}"']
+    )
 
 
 DOCUMENTED = OAuth2(
-    flows={
-        "clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {scope.value: "" for scope in sorted(AGENT_SCOPES)}}
-    },
+    flows={"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": {scope.value: "" for scope in Scope}}},
     auto_error=False,
 )
 """A dependency that does nothing but tell OpenAPI how to get a token, and for what."""

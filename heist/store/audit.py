@@ -177,7 +177,7 @@ class Writer:
             if len(waiting) > 1 and not isinstance(error, self._engine.dialect.loaded_dbapi.OperationalError):
                 return [self.write([entry])[0] for entry in waiting]
             happened = [entry.event for entry in waiting if not entry.event.kind.startswith("session.")]
-            self._lossy |= {event.session_id for event in happened}
+            self._lossy |= {event.session_id for event in happened if event.session_id is not None}
             cause = getattr(error, "orig", None) or error
             return [StoreError(f"the audit could not be written: {cause}") for _ in waiting]
         self._lossy -= {entry.event.session_id for entry in waiting if isinstance(entry.event, _CLOSING)}
@@ -217,9 +217,9 @@ class Writer:
                     rows[tables.sessions].append(_session_row(event, at))
                 case e.MessageCompleted():
                     rows[tables.messages].append(_message_row(event, at))
-                    turns[session_id] = event.turn
+                    turns[event.session_id] = event.turn
                 case e.MessageFailed():
-                    turns[session_id] = event.turn
+                    turns[event.session_id] = event.turn
                 case e.ToolCalled():
                     rows[tables.tool_usage].append(_tool_row(event, at, seq))
                 case _ if event.kind in _STATUS:

@@ -1,6 +1,8 @@
 """The database engine, with what SQLite needs to be durable and to be shared."""
 
 import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -32,6 +34,23 @@ def _prepare(connection: sqlite3.Connection, _: object) -> None:
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
+
+
+@contextmanager
+def migrating(engine: Engine) -> Generator[Connection]:
+    """One transaction in which tables can be made anew: SQLite cannot drop one that another refers to while it watches
+    over references, and it can be told so outside of a transaction only."""
+    with engine.connect() as connection:
+        lite = engine.dialect.name == "sqlite"
+        raw = connection.connection.cursor()
+        if lite:
+            raw.execute("PRAGMA foreign_keys=OFF")
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            if lite:
+                raw.execute("PRAGMA foreign_keys=ON")
 
 
 def begin_writing(cursor: DBAPICursor, engine: Engine) -> None:

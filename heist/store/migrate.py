@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from heist.errors import StoreError
 from heist.settings import shipped
+from heist.store.engine import migrating
 
 
 def _config() -> Config:
@@ -25,7 +26,7 @@ def upgrade(engine: Engine) -> None:
     """Runs what is missing, in one transaction; raises `StoreError` if the database cannot be opened or is newer."""
     config = _config()
     try:
-        with engine.begin() as connection:
+        with migrating(engine) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:

@@ -1,5 +1,6 @@
 """Reads: every SELECT of the house, each named for its question."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from heist.errors import StoreError
 from heist.events import placed
-from heist.store.tables import events, sessions
+from heist.store.tables import clients, events, revocations, sessions, tool_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,32 @@ class SessionRow:
     process: int
 
 
+class ClientRow(NamedTuple):
+    """A client from outside; `scopes` are separated by blanks, times are UTC, ISO 8601."""
+
+    client_id: str
+    name: str
+    secret_hash: str
+    scopes: str
+    created_at: str
+    disabled_at: str | None
+
+
+class ToolUse(NamedTuple):
+    """How often a tool was called with one outcome; `fault` is None where the calls succeeded."""
+
+    tool: str
+    fault: str | None
+    calls: int
+    milliseconds: float
+    last: str
+
+
 class Logged(NamedTuple):
-    """A row of the log."""
+    """A row of the log; `session_id` is None for what happened outside of every session."""
 
     seq: int
-    session_id: str
+    session_id: str | None
     kind: str
     at: str
     body: str
@@ -71,6 +93,33 @@ class Queries:
         """Sessions that have not ended, oldest first, whichever process drives them."""
         open_ = select(sessions).where(sessions.c.status.in_(["running", "paused"])).order_by(sessions.c.start_time)
         return [SessionRow(**row._mapping) for row in self._rows(open_)]
+
+    def client(self, client_id: str) -> ClientRow | None:
+        rows = self._rows(select(clients).where(clients.c.client_id == client_id))
+        return ClientRow._make(rows[0]) if rows else None
+
+    def all_clients(self) -> list[ClientRow]:
+        """The clients from outside, in the order in which they were added."""
+        rows = self._rows(select(clients).order_by(clients.c.created_at, clients.c.client_id))
+        return [ClientRow._make(row) for row in rows]
+
+    def is_revoked(self, jti: str) -> bool:
+        return bool(self._rows(select(revocations.c.jti).where(revocations.c.jti == jti)))
+
+    def tool_use(self) -> list[ToolUse]:
+        """Every tool's calls by outcome, over all sessions and outsiders; `milliseconds` is the mean."""
+        usage = tool_usage.c
+        counted = select(
+            usage.tool_name, usage.fault, func.count(), func.avg(usage.milliseconds), func.max(usage.timestamp)
+        ).group_by(usage.tool_name, usage.fault)
+        return [ToolUse._make(row) for row in self._rows(counted)]
+
+    def switched(self) -> dict[str, str]:
+        """Tool -> the kind of the last event that switched it on or off for the whole house."""
+        switches = select(events.c.kind, events.c.body).where(
+            events.c.session_id.is_(None), events.c.kind.in_(["tool.added", "tool.removed"])
+        )
+        return {json.loads(row.body)["tool"]: row.kind for row in self._rows(switches.order_by(events.c.seq))}
 
     def last_seq(self) -> int:
         """The row number of the newest event; 0 when there is none."""

@@ -1,12 +1,13 @@
-"""The tables: the log of events, and the three plain tables that people query."""
+"""The tables: the log of events, the three plain tables that people query, and the clients from outside."""
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
 
 def _session() -> Column[str]:
-    return Column("session_id", String(64), ForeignKey("sessions.session_id"), nullable=False)
+    """NULL for what happened outside of every session."""
+    return Column("session_id", String(64), ForeignKey("sessions.session_id"))
 
 
 sessions = Table(
@@ -63,7 +64,7 @@ tool_usage = Table(
     metadata,
     Column("seq", Integer, ForeignKey("events.seq"), primary_key=True, autoincrement=False),
     _session(),
-    Column("turn_id", Integer),  # NULL: called over HTTP, outside a turn
+    Column("turn_id", Integer),  # NULL: called over HTTP or MCP, outside of a turn
     Column("agent_name", String(64), nullable=False),
     Column("tool_name", String(64), nullable=False),
     Column("tool_params", Text, nullable=False),  # JSON
@@ -71,7 +72,32 @@ tool_usage = Table(
     Column("timestamp", String(32), nullable=False),
     Column("success", Boolean, nullable=False),
     Column("fault", String(16)),  # NULL, arguments, scope, token, unknown, service
-    Column("form", String(8), nullable=False),  # native, text, http
+    Column("form", String(8), nullable=False),  # native, text, http, mcp
     Column("milliseconds", Float, nullable=False),
     Index("tool_usage_by_session", "session_id", "turn_id", "agent_name"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("client_id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("secret_hash", String(64), nullable=False),  # SHA-256, hexadecimal
+    Column("scopes", Text, nullable=False),  # separated by blanks
+    Column("created_at", String(32), nullable=False),
+    Column("disabled_at", String(32)),
+    Index(
+        "clients_by_name",
+        "name",
+        unique=True,
+        sqlite_where=text("disabled_at IS NULL"),
+        postgresql_where=text("disabled_at IS NULL"),
+    ),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("jti", String(64), primary_key=True),
+    Column("expires", Integer, nullable=False),  # seconds since 1970, as in the token
 )

@@ -14,14 +14,16 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from heist import __version__
 from heist.agents import crew as crews
-from heist.agents.sessions import LONGEST_COMMAND, Order, Sessions
+from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order, Sessions
 from heist.errors import HeistError
 from heist.llm.source import Source
-from heist.services.auth import Principal, Scope
+from heist.services import documented
+from heist.services.auth import DOCUMENTED, Principal, Scope
 from heist.settings import Settings
 from heist.store.queries import Queries, SessionRow
 from heist.web.guard import Gate
 from heist.web.live import Live
+from heist.web.refusals import Refusals
 
 PING_SECONDS = 15
 LAST = 2**63 - 1
@@ -43,6 +45,11 @@ class Command(BaseModel):
     model_config = ConfigDict(extra="forbid")
     agent: str
     text: str = Field(description=f"1 to {LONGEST_COMMAND} characters")
+
+
+class Quarantine(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    reason: str = Field("", description=f"up to {LONGEST_REASON} characters, which the agent gets to read")
 
 
 class Queued(BaseModel):
@@ -72,19 +79,36 @@ class House(BaseModel):
 
 
 def router(
-    sessions: Sessions, live: Live, queries: Queries, source: Source, settings: Settings, gate: Gate
+    sessions: Sessions,
+    live: Live,
+    queries: Queries,
+    source: Source,
+    settings: Settings,
+    gate: Gate,
+    refusals: Refusals,
+    scopes: frozenset[str],
 ) -> APIRouter:
-    routes = APIRouter(prefix="/api", tags=["sessions"])
+    """`scopes` are those that members of a crew may have."""
+    routes = APIRouter(
+        prefix="/api",
+        tags=["sessions"],
+        dependencies=[Depends(DOCUMENTED)],
+        responses=documented.refusals(401, 422, 503),
+    )
+    steered = documented.refusals(404, 409, 502, 504)  # to steer a session may bring it back, with its model
 
-    def user(connection: HTTPConnection) -> Principal:
-        return gate.user(connection)
+    async def user(connection: HTTPConnection) -> Principal:
+        return await gate.user(connection)
 
     User = Annotated[Principal, Depends(user)]  # noqa: N806 - a type
 
     @routes.get("/house", summary="Which crews there are, and who would speak")
     async def house(principal: User) -> House:
         principal.require(Scope.SESSION_READ)
-        known: dict[str, Any] = {"version": __version__, "crews": await asyncio.to_thread(_crews, settings.config)}
+        known: dict[str, Any] = {
+            "version": __version__,
+            "crews": await asyncio.to_thread(_crews, settings.config, scopes),
+        }
         try:
             model = await source.model()
         except HeistError as error:
@@ -92,42 +116,70 @@ def router(
         said = {"model": model.name, "server": model.server, "simulated": model.simulated}
         return House(**known, **said, notice=source.notice, problem="")
 
-    @routes.post("/sessions", status_code=201, summary="Start a session")
+    @routes.post("/sessions", status_code=201, summary="Start a session", responses=documented.refusals(404, 502, 504))
     async def start(principal: User, order: Order | None = None) -> Started:
         return Started(session_id=await sessions.start(principal, order or Order()))
 
-    @routes.get("/sessions", summary="The sessions, newest first")
+    @routes.get("/sessions", summary="The sessions, newest first", responses=documented.refusals(404))
     async def newest(
         principal: User, limit: Annotated[int, Query(ge=1, le=500)] = 50, before: str | None = None
     ) -> Listed:
         seq = await asyncio.to_thread(queries.last_seq)
         return Listed(sessions=await sessions.newest(principal, limit, before), seq=seq)
 
-    @routes.get("/sessions/{session_id}", summary="One session")
+    @routes.get("/sessions/{session_id}", summary="One session", responses=documented.refusals(404))
     async def one(principal: User, session_id: str) -> SessionRow:
         return await sessions.one(principal, session_id)
 
-    @routes.post("/sessions/{session_id}/pause", status_code=204, summary="Begin no new turn")
+    @routes.post("/sessions/{session_id}/pause", status_code=204, summary="Begin no new turn", responses=steered)
     async def pause(principal: User, session_id: str) -> None:
         await sessions.pause(principal, session_id)
 
-    @routes.post("/sessions/{session_id}/resume", status_code=204, summary="Go on")
+    @routes.post("/sessions/{session_id}/resume", status_code=204, summary="Go on", responses=steered)
     async def resume(principal: User, session_id: str) -> None:
         await sessions.resume(principal, session_id)
 
-    @routes.post("/sessions/{session_id}/step", status_code=204, summary="Take one turn of a paused session")
+    @routes.post(
+        "/sessions/{session_id}/step", status_code=204, summary="Take one turn of a paused session", responses=steered
+    )
     async def step(principal: User, session_id: str) -> None:
         await sessions.step(principal, session_id)
 
-    @routes.post("/sessions/{session_id}/stop", status_code=204, summary="End after the turn in hand, or now")
+    @routes.post(
+        "/sessions/{session_id}/stop", status_code=204, summary="End after the turn in hand, or now", responses=steered
+    )
     async def stop(principal: User, session_id: str, now: bool = False) -> None:
         await sessions.stop(principal, session_id, now)
 
-    @routes.post("/sessions/{session_id}/commands", status_code=202, summary="Order an agent in its next turn")
+    @routes.post(
+        "/sessions/{session_id}/commands", status_code=202, summary="Order an agent in its next turn", responses=steered
+    )
     async def command(principal: User, session_id: str, command: Command) -> Queued:
         return Queued(command=await sessions.command(principal, session_id, command.agent, command.text))
 
-    @routes.get("/events", summary="Server-sent events: a session's log as it grows, or the list of sessions")
+    @routes.put(
+        "/sessions/{session_id}/quarantine/{agent}",
+        status_code=204,
+        summary="No token of this agent is good any more",
+        responses=steered,
+    )
+    async def quarantine(principal: User, session_id: str, agent: str, why: Quarantine | None = None) -> None:
+        await sessions.quarantine(principal, session_id, agent, why.reason if why else "")
+
+    @routes.delete(
+        "/sessions/{session_id}/quarantine/{agent}",
+        status_code=204,
+        summary="It may ask for new ones",
+        responses=steered,
+    )
+    async def release(principal: User, session_id: str, agent: str) -> None:
+        await sessions.release(principal, session_id, agent)
+
+    @routes.get(
+        "/events",
+        summary="Server-sent events: a session's log as it grows, or the list of sessions",
+        responses=documented.refusals(404),
+    )
     async def events(
         principal: User,
         session: str | None = None,
@@ -149,8 +201,9 @@ def router(
     ) -> None:
         """The same events as JSON texts, for programs."""
         try:
-            await _may_follow(gate.user(socket), session)
+            await _may_follow(await gate.user(socket), session)
         except HeistError as error:
+            refusals.tell(socket, error, error.status)
             await socket.close(1008, str(error)[:120])
             return
         await socket.accept()
@@ -177,11 +230,11 @@ async def _until_gone(socket: WebSocket) -> None:
         pass
 
 
-def _crews(folder: Path) -> list[CrewCard]:
+def _crews(folder: Path, scopes: frozenset[str]) -> list[CrewCard]:
     cards = []
     for file in crews.crews(folder):
         try:
-            crew = crews.read(folder, file)
+            crew = crews.read(folder, file, scopes)
         except HeistError as error:
             cards.append(CrewCard(file=file, name=file, agents=0, rounds=0, problem=str(error)))
         else:

@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heist.clock import Clock
 from heist.errors import InvalidToken
-from heist.services.auth import USER_SCOPES, Auth, Keys, Principal, bearer
+from heist.services.auth import USER_SCOPES, Auth, Principal, bearer
+from heist.services.keys import Keys
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DAYS = 30
@@ -37,7 +38,7 @@ class Gate:
     """Knows the login token, and the cookies that it gave for it."""
 
     def __init__(self, keys: Keys, auth: Auth, clock: Clock) -> None:
-        self._key = keys.derive("browser cookie")
+        self._keys = keys.derived("browser cookie")
         self._auth = auth
         self._clock = clock
         self.token = base64.urlsafe_b64encode(keys.derive("login token")[:24]).decode()
@@ -49,21 +50,22 @@ class Gate:
         """A new cookie's value: when it ends, a nonce, and our signature over both."""
         ends = int(self._clock.now().timestamp()) + DAYS * 86_400
         content = f"{ends}.{secrets.token_hex(8)}"
-        return f"{content}.{self._signature(content)}"
+        return f"{content}.{_signature(self._keys[0], content)}"
 
-    def user(self, connection: HTTPConnection) -> Principal:
+    async def user(self, connection: HTTPConnection) -> Principal:
         """Who sits at the browser, by cookie, or who calls with a bearer token; raises `InvalidToken`."""
         if "authorization" in connection.headers:
-            return self._auth.verify(bearer(connection))
+            return await self._auth.verify(bearer(connection), self._auth.place(connection))
         content, _, signature = connection.cookies.get(cookie_name(connection), "").rpartition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(content).encode()):
+        if not any(hmac.compare_digest(signature.encode(), _signature(key, content).encode()) for key in self._keys):
             raise InvalidToken("log in first, with the address that the server printed when it started", missing=True)
         if int(content.partition(".")[0]) < self._clock.now().timestamp():
             raise InvalidToken("the login has ended; log in again", missing=True)
-        return Principal("user", USER_SCOPES)
+        return Principal("user", USER_SCOPES, client_id="user")
 
-    def _signature(self, content: str) -> str:
-        return hmac.digest(self._key, content.encode(), "sha256").hex()
+
+def _signature(key: bytes, content: str) -> str:
+    return hmac.digest(key, content.encode(), "sha256").hex()
 
 
 def cookie_name(connection: HTTPConnection) -> str:
@@ -109,15 +111,22 @@ class Guard:
         if scope["type"] == "websocket":
             origin = headers.get("origin")
             return None if origin is None or _comes_from(origin, host) else (403, "the request is from another site")
+        by_token = scope["path"].startswith(_TOKEN_REALM)
+        if by_token and not self._is_own(headers.get("origin")):
+            return 403, "the request is from another site"
         if scope["method"] in _SAFE:
             return None
         if not headers.get("content-length", "0").isdigit() or int(headers.get("content-length", "0")) > LARGEST:
             return 413, f"the request's body is larger than {LARGEST} bytes"
         if "transfer-encoding" in headers:
             return 411, "the request must say how long its body is"
-        if scope["path"].startswith(_TOKEN_REALM) or "authorization" in headers:
+        if by_token or "authorization" in headers:
             return None  # what it may do does not hang on the cookie
         return _foreign(headers, host)
+
+    def _is_own(self, origin: str | None) -> bool:
+        """Whether a request is from no page, or from one on a host of ours; the MCP specification asks for it."""
+        return origin is None or _name(origin.partition("://")[2]) in self._hosts
 
 
 def _foreign(headers: Headers, host: str) -> tuple[int, str] | None:

@@ -78,6 +78,8 @@ class Live:
     def hear(self, recorded: Recorded) -> None:
         event = recorded.event
         session_id = event.session_id
+        if session_id is None:
+            return
         if isinstance(event, e.MessageDelta):
             self._hear_delta(event)
             return

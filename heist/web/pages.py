@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from heist.errors import InvalidToken
 from heist.web.guard import DAYS, Gate, cookie_name
+from heist.web.refusals import Refusals
 
 STATIC = Path(__file__).parent / "static"
 _FRESH = {"Cache-Control": "no-cache"}
@@ -23,15 +24,17 @@ class Files(StaticFiles):
         return response
 
 
-def router(gate: Gate) -> APIRouter:
+def router(gate: Gate, refusals: Refusals) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")
     @routes.get("/s/{session_id}")
     async def page(request: Request) -> Response:
         try:
-            gate.user(request)
-        except InvalidToken:
+            await gate.user(request)
+        except InvalidToken as error:
+            if not error.missing:
+                refusals.tell(request, error, error.status)
             return FileResponse(STATIC / "login.html", 401, headers=_FRESH)
         return FileResponse(STATIC / "index.html", headers=_FRESH)
 
@@ -39,6 +42,7 @@ def router(gate: Gate) -> APIRouter:
     async def login(request: Request, token: str = "", next: str = "/") -> Response:
         """The address that is printed at the start: gives the cookie and leads on."""
         if not gate.opens(token):
+            refusals.tell(request, InvalidToken("that is not the login token of this server"), InvalidToken.status)
             return FileResponse(STATIC / "login.html", 401, headers=_FRESH)
         inside = next.startswith("/") and not next.startswith(("//", "/\\"))
         response = RedirectResponse(next if inside else "/", 303, headers={"Cache-Control": "no-store"})

@@ -1,41 +1,88 @@
-"""Every refusal as one sentence in JSON: `{"error": code, "detail": sentence}`, with the status of its kind."""
+"""Every refusal as one sentence in JSON: `{"error": code, "detail": sentence}`, with the status of its kind, and on
+record where it is one of rights."""
 
+import re
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.requests import HTTPConnection
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from heist.bus import Bus
 from heist.configfile import sentence
 from heist.errors import GrantError, HeistError, InsufficientScope, InvalidToken, TooMany, Unavailable
-from heist.services.auth import challenge
-from heist.services.oauth import NO_STORE
+from heist.events import AccessRefused, sound
+from heist.services.auth import Auth, challenge
+from heist.services.clients import Clients
+from heist.services.oauth.router import NO_STORE
+
+_OF_RIGHTS = (401, 403, 429)
+_OF_GRANTS = ("invalid_scope", "invalid_target", "invalid_grant", "unauthorized_client")
+_CLIENT = re.compile(r"[A-Za-z][\w-]{0,46}-[0-9a-f]{16}", re.ASCII)
+_SCOPE = re.compile(r"[a-z][a-z0-9_]{0,31}:[a-z0-9_]{1,32}")
 
 
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(HeistError, _refused)
-    app.add_exception_handler(RequestValidationError, _misunderstood)
-    app.add_exception_handler(HTTPException, _no_route)
+class Refusals:
+    """Answers, and tells the audit. What was claimed without proof is told as far as it looks like what it claims to
+    be, so that a secret that was sent in the wrong place is not written down."""
+
+    def __init__(self, auth: Auth, clients: Clients, bus: Bus) -> None:
+        self._auth = auth
+        self._clients = clients
+        self._bus = bus
+
+    def install(self, app: FastAPI) -> None:
+        async def refused(request: Request, error: Exception) -> JSONResponse:
+            assert isinstance(error, HeistError)
+            answer = _answer(request, error, self._auth)
+            self.tell(request, error, answer.status_code)
+            return answer
+
+        app.add_exception_handler(HeistError, refused)
+        app.add_exception_handler(RequestValidationError, _misunderstood)
+        app.add_exception_handler(HTTPException, _no_route)
+
+    def tell(self, connection: HTTPConnection, error: HeistError, status: int) -> None:
+        """Puts a refusal of rights on record, unless it is there. To be called on the event loop."""
+        code = error.error if isinstance(error, GrantError) else error.code
+        if error.recorded or not (status in _OF_RIGHTS or code in _OF_GRANTS):
+            return
+        error.recorded = True
+        proven = None if code == "invalid_client" else self._clients.agent(error.client)
+        claimed = error.client if _CLIENT.fullmatch(error.client) else error.client and "unknown"
+        called = connection.scope.get("method") == "POST" and connection.url.path.startswith("/tools/")
+        tool = error.tool or (connection.url.path.removeprefix("/tools/") if called else "")
+        asked = " ".join(_SCOPE.findall(getattr(error, "scope", "")))
+        self._bus.post(
+            AccessRefused(
+                session_id=proven.session_id if proven else None,
+                client=proven.name if proven else claimed,
+                path=sound(connection.url.path[:200]),
+                tool=sound(tool[:64]) or None,
+                scope=asked[:200] or None,
+                status=status,
+                error=code,
+                detail=sound(str(error)),
+            )
+        )
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HeistError)
+def _answer(request: Request, error: HeistError, auth: Auth) -> JSONResponse:
+    content, status = {"error": error.code, "detail": str(error)}, error.status
+    headers = {}
     match error:
         case GrantError(error=code):
-            known = code != "invalid_client"
-            headers = {} if known else {"WWW-Authenticate": 'Basic realm="heist"'}
             content = {"error": code, "error_description": str(error)}
-            return JSONResponse(content, 400 if known else 401, {**NO_STORE, **headers})
+            if code == "invalid_client":
+                status, headers = 401, {"WWW-Authenticate": 'Basic realm="heist"'}
         case InvalidToken() | InsufficientScope():
-            return _answer(error, {"WWW-Authenticate": challenge(error)})
+            place = auth.place(request, "/mcp" if request.url.path == "/mcp" else "")
+            headers = {"WWW-Authenticate": challenge(error, place)}
         case TooMany(retry_after=seconds) | Unavailable(retry_after=seconds):
-            return _answer(error, {"Retry-After": str(seconds)})
-    return _answer(error, {})
-
-
-def _answer(error: HeistError, headers: dict[str, str]) -> JSONResponse:
-    return JSONResponse({"error": error.code, "detail": str(error)}, error.status, {**NO_STORE, **headers})
+            headers = {"Retry-After": str(seconds)}
+    return JSONResponse(content, status, {**NO_STORE, **headers})
 
 
 def _misunderstood(_: Request, error: Exception) -> JSONResponse:
@@ -55,6 +102,8 @@ def _misunderstood(_: Request, error: Exception) -> JSONResponse:
 def _no_route(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     detail = error.detail
+    if error.status_code == HTTPStatus.BAD_REQUEST and "parsing the body" in detail:
+        return JSONResponse({"error": "invalid", "detail": "the body is not JSON in UTF-8"}, 422, NO_STORE)
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"there is nothing at {request.url.path[:200]!r}"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -11,7 +11,7 @@ from heist.agents.conversation import Conversation
 from heist.errors import Conflict, NotFound
 from heist.settings import Settings
 from heist.world import scenario as scenarios
-from tests.strategies import CREW, message, session_started, tool_called
+from tests.strategies import CREW, message, quarantined, released, session_started, tool_called
 
 SCENARIO = scenarios.read(Settings().config, "first_national_bank")
 
@@ -94,3 +94,57 @@ def test_a_turn_that_was_cut_off_is_taken_again() -> None:
     assert state.in_hand is not None
     after = conversation(e.MessageStarted(**who), e.MessageInterrupted(**who, reason="gone"))
     assert (after.in_hand, after.turns, after.cue().turn) == (None, 0, 1)
+
+
+@pytest.mark.mission("S12")
+def test_an_agent_is_in_quarantine_until_it_is_released_and_nobody_else_is() -> None:
+    state = conversation(quarantined("hacker", "It lies."))
+    assert state.cue().quarantine is None
+    state.apply(message("s1", 1, "hello"))
+    assert state.cue().quarantine == quarantined("hacker", "It lies.")
+    state.apply(released("hacker"))
+    assert state.cue().quarantine is None
+    state.apply(quarantined("hacker", "Again."))
+    assert state.cue().quarantine == quarantined("hacker", "Again.")
+
+
+def test_a_name_that_nobody_has_is_said_with_the_names_that_there_are() -> None:
+    state = conversation()
+    state.check_agent("intel")
+    with pytest.raises(NotFound, match=r"there is no agent 'm+' in this session; there are: planner, hacker"):
+        state.check_agent("m" * 10_000)
+
+
+agents = st.sampled_from(CREW)
+HERE: dict[str, st.SearchStrategy[str]] = {"session_id": st.just("s1")}
+happenings: st.SearchStrategy[e.Event] = st.one_of(
+    st.builds(quarantined, agents, st.text(max_size=5)),
+    st.builds(released, agents),
+    st.builds(message, st.just("s1"), st.integers(1, 30), st.text(max_size=5), agents),
+    st.builds(tool_called, st.sampled_from(["s1", None]), st.none() | st.integers(1, 30), agents),
+    st.builds(e.ToolAdded, tool=st.just("calculator"), **HERE),
+    st.builds(e.ToolRemoved, tool=st.just("calculator"), **HERE),
+    st.builds(e.CommandIssued, command=st.integers(1, 9), agent=agents, **HERE),
+    st.builds(e.CommandDelivered, command=st.integers(1, 9), agent=agents, turn=st.integers(1, 30), **HERE),
+    st.builds(e.MessageStarted, turn=st.integers(1, 30), agent=agents, **HERE),
+    *(st.builds(kind, **HERE) for kind in (e.SessionPaused, e.SessionResumed, e.SessionRecovered, e.SessionStopping)),
+)
+
+
+@pytest.mark.mission("B8")
+@given(st.lists(happenings, max_size=25), st.integers(0, 25))
+def test_a_session_that_goes_on_from_its_log_is_always_the_one_that_went_on(events: list[e.Event], cut: int) -> None:
+    """What is folded in two lives, over the log between, is what is folded in one."""
+    whole = conversation(*events)
+    logged = [e.parse(e.body_of(event)) for event in events[:cut]]
+    again = conversation(*logged, *events[cut:])
+    assert vars(again) == vars(whole)
+    assert again.cue() == whole.cue()
+
+
+@pytest.mark.mission("S12")
+@given(st.lists(happenings, max_size=25))
+def test_who_is_in_quarantine_is_always_told_by_the_last_word_about_it(events: list[e.Event]) -> None:
+    last = {event.agent: event for event in events if isinstance(event, e.AgentQuarantined | e.AgentReleased)}
+    expected = {agent: event for agent, event in last.items() if isinstance(event, e.AgentQuarantined)}
+    assert conversation(*events).quarantined == expected

@@ -6,6 +6,7 @@ import pytest
 
 from heist.agents import crew as crews
 from heist.errors import ConfigError, NotFound
+from heist.services.auth import AGENT_SCOPES
 from heist.settings import Settings
 
 pytestmark = pytest.mark.mission("S16", "S21")
@@ -71,3 +72,22 @@ def test_a_crew_of_one_is_none(tmp_path: Path) -> None:
 def test_a_name_that_is_no_crew_says_which_there_are(name: str) -> None:
     with pytest.raises(NotFound, match=r"there is no crew .* there are: crew"):
         crews.read(Settings().config, name)
+
+
+@pytest.mark.mission("B10")
+def test_a_crew_may_have_the_scopes_that_it_is_read_with_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(GOOD.replace("files:read", "weather:read"))
+    with pytest.raises(ConfigError, match="unknown scope 'weather:read'; expected some of: calculator:use"):
+        crews.read(tmp_path, "two")
+    crew = crews.read(tmp_path, "two", AGENT_SCOPES | {"weather:read"})
+    assert crew.agents[0].scopes == ("weather:read",)
+    assert crew.agents[0].seat.scopes == ("weather:read",)
+    with pytest.raises(ConfigError, match="unknown scope 'weather:read'"):
+        crews.read(tmp_path, "two", AGENT_SCOPES)
+
+
+@pytest.mark.parametrize("scope", ["tools:admin", "session:read", "tokens:introspect", "", "files:read "])
+def test_a_crew_file_gives_nobody_a_right_of_the_operators(tmp_path: Path, scope: str) -> None:
+    (tmp_path / "two.yaml").write_text(GOOD.replace("files:read", scope))
+    with pytest.raises(ConfigError, match=r"line 5: agents\.0\.scopes: unknown scope"):
+        crews.read(tmp_path, "two")

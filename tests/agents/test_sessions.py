@@ -14,15 +14,16 @@ import pytest
 from sqlalchemy import select
 
 from heist import events as e
-from heist.agents.sessions import LONGEST_COMMAND, Order
+from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order
 from heist.errors import Conflict, HeistError, InsufficientScope, Invalid, ModelError, NotFound, StoreError
 from heist.llm.endpoint import Endpoint
+from heist.llm.model import Call, Completion, Prompt
 from heist.runtime import Runtime
 from heist.services.auth import Principal, Scope
 from heist.settings import Settings
 from heist.store import tables
 from tests.conftest import USER, FakeModel, kinds
-from tests.strategies import CREW
+from tests.strategies import CREW, Talker, calling
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +52,13 @@ async def run(runtime: Runtime, order: Order | None = None) -> list[e.Event]:
     return log(runtime, session_id)
 
 
+def begun(events: list[e.Event]) -> e.SessionStarted:
+    """How the session of these events began."""
+    started = events[0]
+    assert isinstance(started, e.SessionStarted)
+    return started
+
+
 def turns(events: list[e.Event]) -> list[tuple[int, int, str]]:
     return [(event.turn, event.round, event.agent) for event in events if isinstance(event, e.MessageCompleted)]
 
@@ -65,7 +73,7 @@ async def test_a_session_is_six_agents_by_five_rounds_with_tool_calls(runtime: R
     assert kinds(events).count("round.started") == kinds(events).count("round.completed") == 5
     assert (kinds(events)[0], kinds(events)[-1]) == ("session.started", "session.completed")
     assert kinds(events).count("tool.called") >= 5
-    row = runtime.queries.session(events[0].session_id)
+    row = runtime.queries.session(begun(events).session_id)
     assert row is not None
     assert (row.status, row.num_turns, row.simulated, row.model) == ("completed", 30, True, "simulated crew")
 
@@ -101,9 +109,7 @@ async def test_fifty_sessions_at_once_are_each_complete_ordered_and_unmixed(runt
         events = log(runtime, session_id)
         assert turns(events) == WHOLE
         assert {event.session_id for event in events} == {session_id}
-        started = events[0]
-        assert isinstance(started, e.SessionStarted)
-        assert started.seed == seed
+        assert begun(events).seed == seed
         for before, after in pairwise(kinds(events)):
             assert (before == "message.started") <= (after in ("tool.called", "message.completed"))
     assert len({entry.seq for entry in runtime.queries.log(0, None, 100_000)}) == runtime.queries.last_seq()
@@ -111,8 +117,8 @@ async def test_fifty_sessions_at_once_are_each_complete_ordered_and_unmixed(runt
 
 async def test_every_token_of_a_session_dies_with_it(runtime: Runtime) -> None:
     await run(runtime)
-    assert runtime.clients._clients == {}
-    assert runtime.registry._banks == {}
+    assert runtime.clients._agents == {}
+    assert runtime.registry._rooms == {}
 
 
 @pytest.mark.mission("S12")
@@ -227,7 +233,7 @@ async def test_orders_that_make_no_sense_are_refused_and_nothing_is_lost(runtime
 
 
 async def test_a_session_that_is_over_takes_no_orders(runtime: Runtime) -> None:
-    session_id = (await run(runtime, Order(rounds=1)))[0].session_id
+    session_id = begun(await run(runtime, Order(rounds=1))).session_id
     for refused in (
         runtime.sessions.command(USER, session_id, "intel", "go"),
         runtime.sessions.pause(USER, session_id),
@@ -271,7 +277,7 @@ async def test_a_broken_model_server_never_kills_a_session_nor_speaks(
         assert isinstance(events[-1], e.SessionFailed)
         with runtime.engine.connect() as connection:
             assert connection.execute(select(tables.messages)).all() == []
-        row = runtime.queries.session(events[0].session_id)
+        row = runtime.queries.session(begun(events).session_id)
         assert row is not None
         assert (row.status, row.num_turns) == ("failed", 6)
 
@@ -317,8 +323,7 @@ async def test_a_session_against_a_server_says_who_spoke_and_what_it_cost(
 ) -> None:
     async with opened(settings, llm=fake_model.url) as runtime:
         events = await run(runtime)
-        started = events[0]
-        assert isinstance(started, e.SessionStarted)
+        started = begun(events)
         assert (started.model, started.simulated) == ("fake-1", False)
         assert fake_model.url in started.server
         completed = [event for event in events if isinstance(event, e.MessageCompleted)]
@@ -404,6 +409,309 @@ async def test_a_start_that_cannot_be_written_is_refused_and_leaves_nothing_behi
         connection.exec_driver_sql("ALTER TABLE sessions RENAME TO gone")
     with pytest.raises(StoreError, match="the audit could not be written"):
         await runtime.sessions.start(USER, Order())
-    assert runtime.clients._clients == {}
+    assert runtime.clients._agents == {}
     with runtime.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO sessions")
+
+
+async def step(runtime: Runtime, session_id: str) -> None:
+    """One turn of a paused session, to its end."""
+    taken = len(over(log(runtime, session_id)))
+    await runtime.sessions.step(USER, session_id)
+    async with asyncio.timeout(10):
+        while len(over(log(runtime, session_id))) == taken:  # noqa: ASYNC110 - the log tells nobody
+            await asyncio.sleep(0.005)
+
+
+def over(events: list[e.Event]) -> list[e.Event]:
+    return [event for event in events if isinstance(event, e.MessageCompleted | e.MessageFailed)]
+
+
+def calls(events: list[e.Event]) -> list[tuple[str, str, str | None]]:
+    return [(event.agent, event.tool, event.fault) for event in events if isinstance(event, e.ToolCalled)]
+
+
+def offered(model: Talker, agent: str) -> list[str]:
+    return [tool.name for tool in model.last(agent).tools]
+
+
+def told(model: Talker, agent: str) -> str:
+    return model.last(agent).messages[-1].content
+
+
+def speaks(runtime: Runtime, model: Talker) -> Talker:
+    runtime.source._model = model
+    return model
+
+
+@pytest.mark.mission("S8")
+async def test_a_session_with_tools_of_its_own_offers_and_runs_these_alone(runtime: Runtime) -> None:
+    model = speaks(runtime, Talker(calling("file_reader", "index")))
+    events = await run(runtime, Order(rounds=1, tools=("calculator",)))
+    assert begun(events).tools == ("calculator",)
+    assert {agent: offered(model, agent) for agent in CREW} == {
+        "planner": ["calculator"],
+        "hacker": [],
+        "safecracker": ["calculator"],
+        "intel": [],
+        "driver": ["calculator"],
+        "lookout": [],
+    }
+    assert {fault for _, _, fault in calls(events)} == {"unknown"}
+    assert "there is no tool 'file_reader'; yours are: none" in [
+        event.result for event in events if isinstance(event, e.ToolCalled)
+    ]
+
+
+@pytest.mark.mission("S8")
+async def test_a_session_may_have_no_tools_at_all(runtime: Runtime) -> None:
+    model = speaks(runtime, Talker())
+    await run(runtime, Order(rounds=1, tools=()))
+    assert [offered(model, agent) for agent in CREW] == [[]] * 6
+    assert "YOUR TOOLS\nYou have none." in told(model, "planner")
+
+
+@pytest.mark.mission("S8")
+async def test_two_sessions_at_once_with_and_without_a_tool_do_not_mix(runtime: Runtime) -> None:
+    def answer(prompt: Prompt) -> str | Call:
+        return "I heard." if prompt.messages[-1].role == "tool" else Call("id", "calculator", "1 + 1")
+
+    speaks(runtime, Talker(answer))
+    orders = [Order(seed=7, rounds=2), Order(seed=7, rounds=2, tools=("file_reader",))]
+    ids = await asyncio.gather(*(runtime.sessions.start(USER, order) for order in orders * 5))
+    await asyncio.gather(*(runtime.sessions.finished(session_id) for session_id in ids))
+    for number, session_id in enumerate(ids):
+        found = Counter(calls(log(runtime, session_id)))
+        if number % 2:
+            assert found == {(agent, "calculator", "unknown"): 2 for agent in CREW}
+        else:
+            able = {"planner", "safecracker", "driver"}
+            assert found == {(agent, "calculator", None if agent in able else "scope"): 2 for agent in CREW}
+
+
+@pytest.mark.mission("S8")
+async def test_a_session_with_a_tool_that_does_not_exist_is_refused_at_the_start(runtime: Runtime) -> None:
+    for tools in (("dynamite",), ("calculator", "Calculator"), ("",), ("x" * 10_000,)):
+        with pytest.raises(NotFound, match=r"there is no tool .* there are: calculator, database_query, file_reader"):
+            await runtime.sessions.start(USER, Order(tools=tools))
+    assert runtime.queries.newest_sessions(10) == []
+
+
+@pytest.mark.mission("S8", "B8")
+async def test_a_session_that_comes_back_has_the_tools_that_it_had(settings: Settings) -> None:
+    async with opened(settings) as first:
+        speaks(first, Talker())
+        session_id = await first.sessions.start(USER, Order(paused=True, tools=("file_reader",)))
+    async with opened(settings) as second:
+        model = speaks(second, Talker(calling("calculator", "1 + 1")))
+        await step(second, session_id)
+        assert offered(model, "planner") == []
+        assert calls(log(second, session_id)) == [("planner", "calculator", "unknown")]
+
+
+@pytest.mark.mission("S8")
+async def test_an_agent_is_offered_what_was_switched_in_its_next_turn(runtime: Runtime) -> None:
+    model = speaks(runtime, Talker(calling("calculator", "1 + 1")))
+    session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=3))
+    await step(runtime, session_id)
+    assert offered(model, "planner") == ["calculator"]
+    await runtime.inventory.switch(USER, "calculator", False)
+    for _ in range(6):
+        await step(runtime, session_id)
+    assert offered(model, "safecracker") == offered(model, "driver") == offered(model, "planner") == []
+    assert offered(model, "hacker") == ["file_reader"]
+    assert "calculator(expression)" not in told(model, "planner")
+    await runtime.inventory.switch(USER, "calculator", True)
+    for _ in range(2):
+        await step(runtime, session_id)
+    assert offered(model, "safecracker") == ["calculator"]
+    assert "calculator(expression): Works out an arithmetic expression." in told(model, "safecracker")
+    events = log(runtime, session_id)
+    assert [fault for agent, _, fault in calls(events) if agent == "safecracker"] == ["service", None]
+    switches = [event for event in events if isinstance(event, e.ToolAdded | e.ToolRemoved)]
+    assert [(event.kind, event.tool, event.by) for event in switches] == [
+        ("tool.removed", "calculator", "user"),
+        ("tool.added", "calculator", "user"),
+    ]
+
+
+@pytest.mark.mission("S8")
+async def test_a_session_is_not_told_of_tools_that_are_none_of_its_own(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True, tools=("file_reader",)))
+    await runtime.inventory.switch(USER, "calculator", False)
+    await runtime.inventory.switch(USER, "file_reader", False)
+    await until(runtime, session_id, "tool.removed")
+    switches = [event for event in log(runtime, session_id) if isinstance(event, e.ToolRemoved)]
+    assert [event.tool for event in switches] == ["file_reader"]
+
+
+@pytest.mark.mission("S8")
+async def test_tools_that_are_switched_all_the_time_cost_no_session_a_turn(runtime: Runtime) -> None:
+    ids = [await runtime.sessions.start(USER, Order(seed=seed)) for seed in range(8)]
+    running = [asyncio.ensure_future(runtime.sessions.finished(session_id)) for session_id in ids]
+    on = False
+    while not all(one.done() for one in running):
+        for tool in ("calculator", "file_reader", "database_query"):
+            await runtime.inventory.switch(USER, tool, on)
+        on = not on
+    for session_id in ids:
+        events = log(runtime, session_id)
+        assert turns(events) == WHOLE
+        assert {event.session_id for event in events} == {session_id}
+        assert kinds(events)[-1] == "session.completed"
+
+
+@pytest.mark.mission("S12")
+async def test_an_agent_in_quarantine_is_told_why_offered_nothing_and_refused(runtime: Runtime) -> None:
+    model = speaks(runtime, Talker(calling("calculator", "1 + 1")))
+    session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=3))
+    await step(runtime, session_id)
+    await runtime.sessions.quarantine(USER, session_id, "planner", " It asks\nfor codes. ")
+    for _ in range(6):
+        await step(runtime, session_id)
+    assert offered(model, "planner") == []
+    prompt = told(model, "planner")
+    assert "You are in quarantine: user has withdrawn your tokens" in prompt
+    assert "The reason given: It asks for codes.\n" in prompt
+    assert "calculator(expression)" not in prompt
+    assert "quarantine" not in told(model, "safecracker")
+    events = log(runtime, session_id)
+    assert [fault for agent, _, fault in calls(events) if agent == "planner"] == [None, "token"]
+    assert [fault for agent, _, fault in calls(events) if agent == "safecracker"] == [None]
+    assert e.AgentQuarantined(session_id=session_id, agent="planner", reason="It asks\nfor codes.", by="user") in events
+    await runtime.sessions.release(USER, session_id, "planner")
+    for _ in range(6):
+        await step(runtime, session_id)
+    assert offered(model, "planner") == ["calculator"]
+    assert "quarantine" not in told(model, "planner")
+    events = log(runtime, session_id)
+    assert [fault for agent, _, fault in calls(events) if agent == "planner"] == [None, "token", None]
+    assert kinds(events).count("agent.quarantined") == kinds(events).count("agent.released") == 1
+
+
+@pytest.mark.mission("S12")
+async def test_quarantine_without_a_reason_gives_none(runtime: Runtime) -> None:
+    model = speaks(runtime, Talker())
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    await runtime.sessions.quarantine(USER, session_id, "planner", "")
+    await step(runtime, session_id)
+    assert "no tool answers you.\n" in told(model, "planner")
+    assert "The reason given" not in told(model, "planner")
+
+
+@pytest.mark.mission("S12")
+async def test_a_call_in_the_middle_of_a_turn_is_refused_once_its_agent_is_in_quarantine(runtime: Runtime) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    class Waiting(Talker):
+        async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
+            if prompt.messages[-1].role == "user":
+                asked.set()
+                await go_on.wait()
+            async for piece in super().complete(prompt):
+                yield piece
+
+    speaks(runtime, Waiting(calling("calculator", "1 + 1")))
+    session_id = await runtime.sessions.start(USER, Order(rounds=1))
+    await asyncio.wait_for(asked.wait(), 5)
+    await runtime.sessions.quarantine(USER, session_id, "planner", "now")
+    go_on.set()
+    await runtime.sessions.finished(session_id)
+    events = log(runtime, session_id)
+    assert calls(events)[0] == ("planner", "calculator", "token")
+    assert kinds(events).index("agent.quarantined") < kinds(events).index("tool.called")
+    assert kinds(events)[-1] == "session.completed"
+
+
+@pytest.mark.mission("S12")
+async def test_quarantine_that_makes_no_sense_is_refused_and_nothing_happens(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    sessions = runtime.sessions
+    await sessions.quarantine(USER, session_id, "planner", "x" * LONGEST_REASON)
+    before = len(log(runtime, session_id))
+    reader = Principal("reader", frozenset({Scope.SESSION_READ, Scope.TOOLS_ADMIN}))
+    for refused, error, sentence in (
+        (sessions.quarantine(USER, session_id, "planner", ""), Conflict, "planner is in quarantine already"),
+        (sessions.release(USER, session_id, "intel"), Conflict, "intel is not in quarantine"),
+        (sessions.quarantine(USER, session_id, "mole", ""), NotFound, "there is no agent 'mole' in this session"),
+        (sessions.release(USER, session_id, "mole"), NotFound, "there is no agent 'mole' in this session"),
+        (sessions.quarantine(USER, "heist_x", "planner", ""), NotFound, "there is no session 'heist_x'"),
+        (sessions.quarantine(USER, session_id, "intel", "x" * 301), Invalid, "a reason has 0 to 300 characters"),
+        (sessions.quarantine(USER, session_id, "intel", "\ud800"), Invalid, "a reason is text"),
+        (sessions.quarantine(reader, session_id, "intel", ""), InsufficientScope, "session:control"),
+        (sessions.release(reader, session_id, "planner"), InsufficientScope, "session:control"),
+    ):
+        with pytest.raises(error, match=sentence):
+            await refused
+    assert len(log(runtime, session_id)) == before
+    await sessions.stop(USER, session_id, now=True)
+    for over_ in (sessions.quarantine(USER, session_id, "intel", ""), sessions.release(USER, session_id, "planner")):
+        with pytest.raises(Conflict, match=r"is over \(stopped\)"):
+            await over_
+
+
+@pytest.mark.mission("S12")
+async def test_of_two_who_put_an_agent_into_quarantine_one_is_refused(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    results = await asyncio.gather(
+        *(runtime.sessions.quarantine(USER, session_id, "intel", str(number)) for number in range(5)),
+        return_exceptions=True,
+    )
+    assert Counter(type(result) for result in results) == {type(None): 1, Conflict: 4}
+    assert kinds(log(runtime, session_id)).count("agent.quarantined") == 1
+
+
+@pytest.mark.mission("S12")
+async def test_a_quarantine_that_cannot_be_written_has_not_happened(runtime: Runtime) -> None:
+    model = speaks(runtime, Talker(calling("calculator", "1 + 1")))
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    with runtime.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE events RENAME TO gone")
+    with pytest.raises(StoreError):
+        await runtime.sessions.quarantine(USER, session_id, "planner", "")
+    with runtime.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE gone RENAME TO events")
+    orchestrator = runtime.sessions._running[session_id]
+    assert [tool.name for tool in orchestrator._agents["planner"].tools()] == ["calculator"]
+    assert orchestrator.conversation.quarantined == {}
+    assert model.prompts == []
+
+
+@pytest.mark.mission("S12", "B8")
+async def test_an_agent_is_still_in_quarantine_after_its_process_was_killed(settings: Settings) -> None:
+    first = Runtime(settings)
+    async with first.opened():
+        speaks(first, Talker())
+        session_id = await first.sessions.start(USER, Order(paused=True))
+        await first.sessions.quarantine(USER, session_id, "planner", "It lies.")
+        await first.sessions.quarantine(USER, session_id, "intel", "It lies too.")
+        await first.sessions.release(USER, session_id, "intel")
+        first.sessions._tasks[session_id].cancel()  # as a kill would: nothing more is said
+        first.sessions._running.clear()
+        first.sessions._ended = lambda *_: None  # type: ignore[method-assign]
+    async with opened(settings) as second:
+        model = speaks(second, Talker(calling("database_query", "SELECT 1")))
+        with pytest.raises(Conflict, match="planner is in quarantine already"):
+            await second.sessions.quarantine(USER, session_id, "planner", "")
+        for _ in range(4):
+            await step(second, session_id)
+        assert (offered(model, "planner"), offered(model, "intel")) == ([], ["database_query"])
+        assert "The reason given: It lies.\n" in told(model, "planner")
+        faults = {agent: fault for agent, _, fault in calls(log(second, session_id))}
+        assert (faults["planner"], faults["intel"]) == ("token", None)
+        await second.sessions.release(USER, session_id, "planner")
+        await second.sessions.resume(USER, session_id)
+        await second.sessions.finished(session_id)
+        assert [fault for agent, _, fault in calls(log(second, session_id)) if agent == "planner"][1:] == ["scope"] * 4
+
+
+@pytest.mark.mission("S12")
+async def test_a_whole_session_with_an_agent_in_quarantine_loses_no_turn(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True, seed=7))
+    await runtime.sessions.quarantine(USER, session_id, "hacker", "It reads too much.")
+    await runtime.sessions.resume(USER, session_id)
+    await runtime.sessions.finished(session_id)
+    events = log(runtime, session_id)
+    assert turns(events) == WHOLE
+    assert {fault for agent, _, fault in calls(events) if agent == "hacker"} <= {"token"}
+    assert runtime.clients._agents == {}

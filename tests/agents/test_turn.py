@@ -9,10 +9,10 @@ from heist import events as e
 from heist.agents.agent import Agent
 from heist.agents.conversation import Conversation
 from heist.agents.turn import take
-from heist.errors import ModelError
+from heist.errors import InvalidToken, ModelError
 from heist.llm.model import Call, Completion, Prompt, Usage
 from heist.runtime import Runtime
-from heist.services.auth import Scope
+from heist.services.auth import Resource, Scope
 from heist.services.tools.calculator import calculator
 from heist.settings import Settings
 from heist.world import scenario as scenarios
@@ -187,8 +187,8 @@ async def test_the_speakers_own_name_in_front_is_left_out(play: Play, said: str)
     assert text(await play(Scripted(said))) == "Go."
 
 
-async def test_an_agent_without_a_client_is_told_why_it_may_use_nothing(settings: Settings) -> None:
-    house = Runtime(settings)
+async def test_an_agent_without_a_client_is_told_why_it_may_use_nothing(runtime: Runtime) -> None:
+    house = runtime
     seat = session_started().seats[0].model_copy(update={"scopes": ("calculator:use",)})
     agent = Agent(seat, "s1", house.clients, house.server, house.auth, house.registry)
     assert agent.tools() == (calculator,)
@@ -196,3 +196,35 @@ async def test_an_agent_without_a_client_is_told_why_it_may_use_nothing(settings
     outcome = await agent.use("calculator", "1+1")
     assert (agent.tools(), outcome.fault, outcome.success) == ((), "token", False)
     assert outcome.text == "the client is unknown or its secret is wrong"
+
+
+@pytest.mark.mission("S12")
+async def test_quarantine_kills_every_token_of_an_agent_and_release_brings_none_back(runtime: Runtime) -> None:
+    seat = session_started().seats[0].model_copy(update={"scopes": ("calculator:use",)})
+    agent = Agent(seat, "s1", runtime.clients, runtime.server, runtime.auth, runtime.registry)
+    assert (await agent.use("calculator", "1+1")).success
+    old = agent._token
+    assert old is not None
+    agent.suspend()
+    outcome = await agent.use("calculator", "1+1")
+    assert (agent.tools(), outcome.fault, outcome.success) == ((), "token", False)
+    assert outcome.text == "the client is in quarantine: it gets no tokens"
+    with pytest.raises(InvalidToken, match="planner is in quarantine: its tokens are no longer good"):
+        await runtime.auth.verify(old)
+    agent.release()
+    assert (agent.tools(), (await agent.use("calculator", "1+1")).text) == ((calculator,), "1+1 = 2")
+    with pytest.raises(InvalidToken, match="the token's client no longer exists"):
+        await runtime.auth.verify(old)
+    assert len(runtime.clients._agents) == 1
+
+
+async def test_an_agents_token_is_asked_for_once_and_is_good_nowhere_else(runtime: Runtime) -> None:
+    seat = session_started().seats[0].model_copy(update={"scopes": ("calculator:use",)})
+    agent = Agent(seat, "s1", runtime.clients, runtime.server, runtime.auth, runtime.registry)
+    await agent.use("calculator", "1+1")
+    token = agent._token
+    await agent.use("calculator", "1+1")
+    assert token is not None
+    assert agent._token == token
+    with pytest.raises(InvalidToken, match="the token is for another address"):
+        await runtime.auth.verify(token, Resource("http://127.0.0.1:8008"))

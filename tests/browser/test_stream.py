@@ -63,6 +63,7 @@ def test_a_page_that_was_offline_catches_up(page: Page, house: House, watch: Wat
     page.context.set_offline(False)
     other.keyboard.press(" ")
     see(page, "completed")
+    see(other, "completed")
     assert shown(page) == shown(other) == said(house, session_id)
 
 

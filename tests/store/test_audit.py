@@ -18,7 +18,7 @@ from heist.store import tables
 from heist.store.audit import Audit
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
-from tests.strategies import message, session_started, tool_called
+from tests.strategies import message, quarantined, released, session_started, tool_called
 
 pytestmark = pytest.mark.anyio
 AT = "2026-01-01T00:00:00.000000Z"
@@ -131,6 +131,7 @@ async def test_of_two_processes_that_take_a_session_over_one_succeeds(audit: Aud
 
 async def test_a_database_that_is_locked_for_long_loses_the_batch_whole(engine: Engine, tmp_path: Path) -> None:
     listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=10"))
+    engine.dispose()  # a connection that is kept in the pool would still wait for ten seconds
     audit = Audit(engine)
     audit.open()
     await keep(audit, session_started("s1"))
@@ -184,3 +185,57 @@ async def test_a_full_disk_is_one_sentence_and_what_was_stored_stays(audit: Audi
     with pytest.raises(StoreError, match="the audit could not be written: no such table"):
         await keep(audit, message("s1", 1, "a"))
     assert len(rows(engine, tables.events)) == 1
+
+
+@pytest.mark.mission("S1", "S15")
+async def test_what_belongs_to_no_session_is_kept_without_one(audit: Audit, engine: Engine) -> None:
+    refused = e.AccessRefused(
+        session_id=None,
+        client="laptop",
+        path="/tools/x",
+        tool="x",
+        scope=None,
+        status=401,
+        error="invalid_token",
+        detail="no",
+    )
+    told: list[e.Event] = [
+        tool_called(None, None, agent="laptop"),
+        e.ToolRemoved(session_id=None, tool="calculator", by="user"),
+        e.ToolAdded(session_id=None, tool="calculator", by="user"),
+        refused,
+    ]
+    assert await keep(audit, *told) == [1, 2, 3, 4]
+    assert [(row["session_id"], e.parse(row["body"])) for row in rows(engine, tables.events)] == [
+        (None, event) for event in told
+    ]
+    [used] = rows(engine, tables.tool_usage)
+    assert (used["session_id"], used["turn_id"], used["agent_name"], used["tool_name"]) == (
+        None,
+        None,
+        "laptop",
+        "calculator",
+    )
+
+
+@pytest.mark.mission("S12")
+async def test_quarantine_and_switches_change_no_sessions_status(audit: Audit, engine: Engine) -> None:
+    switch = e.ToolRemoved(session_id="s1", tool="calculator", by="user")
+    await keep(audit, session_started("s1"), quarantined("intel", "why"), released("intel"), switch)
+    [session] = rows(engine, tables.sessions)
+    assert (session["status"], session["end_time"], session["num_turns"]) == ("running", None, 0)
+    assert [row["kind"] for row in rows(engine, tables.events)][1:] == [
+        "agent.quarantined",
+        "agent.released",
+        "tool.removed",
+    ]
+
+
+async def test_what_fails_without_a_session_makes_a_hole_in_no_log(audit: Audit, engine: Engine) -> None:
+    await keep(audit, session_started("s1"))
+    wrong = tool_called(None, None).model_copy(update={"milliseconds": "\ud800"})
+    kept = [audit.keep(event, AT, "{}") for event in (wrong, tool_called(None, None), message("s1", 1, "a"))]
+    audit.flush()
+    results = await asyncio.gather(*kept, return_exceptions=True)
+    assert [type(result) for result in results] == [StoreError, int, int]
+    assert await keep(audit, tool_called(None, None)) == [4]

@@ -1,14 +1,23 @@
 """The migrations lead to the tables that the code uses, which hold what people expect to find."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import IntegrityError
 
 from heist.errors import ConfigError, StoreError
-from heist.store.engine import connect
+from heist.settings import shipped
+from heist.store.engine import connect, migrating
 from heist.store.migrate import revisions, upgrade
 from heist.store.tables import metadata
 
@@ -59,3 +68,164 @@ def test_an_url_that_cannot_be_used_is_refused_by_the_name_of_its_setting_and_no
     with pytest.raises(ConfigError, match="HEIST_DATABASE_URL") as refused:
         connect(url)
     assert "geheim" not in str(refused.value)
+
+
+# From the first schema to the second, and back.
+
+SESSION = "('s1', 'a', 'b', 2, 'completed', 'c', 'd', 'e', 5, 7, 'm', 's', 1, 4711)"
+EVENTS: list[tuple[Any, ...]] = [
+    (1, "s1", "session.started", "a", "{}"),
+    (2, "s1", "tool.called", "b", "{}"),
+    (3, "s1", "x", "c", "ü"),
+]
+MESSAGE = ("s1", 1, "planner", "role", "hello", "a", 1, "m", 10, 5, 0, 2.5)
+USED = [
+    (2, "s1", 1, "planner", "calculator", '{"a": 1}', "2", "b", 1, None, "native", 0.5),
+    (3, "s1", None, "mole", "file_reader", "{}", "no", "c", 0, "scope", "http", 1.5),
+]
+ROWS: dict[str, list[tuple[Any, ...]]] = {"events": EVENTS, "messages": [MESSAGE], "tool_usage": USED}
+
+
+def moved(engine: Engine, how: Callable[[Config, str], None], revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(shipped("migrations")))
+    with migrating(engine) as connection:
+        config.attributes["connection"] = connection
+        how(config, revision)
+
+
+def at_first(path: Path) -> Engine:
+    """A database of the first schema with a row or more in each of its tables."""
+    engine = connect(f"sqlite:///{path}")
+    moved(engine, command.upgrade, "0001")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO sessions VALUES {SESSION}")
+        for table, some in ROWS.items():
+            marks = ", ".join("?" * len(some[0]))
+            connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({marks})", list(some))
+    return engine
+
+
+def held(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return {
+            table: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {table} ORDER BY 1")]
+            for table in ROWS
+        }
+
+
+def asked(engine: Engine, sql: str) -> list[Any]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
+
+
+def test_the_second_schema_keeps_every_row_of_the_first(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    assert held(engine) == ROWS
+    upgrade(engine)
+    assert held(engine) == ROWS
+    assert len(asked(engine, "SELECT * FROM sessions")) == 1
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_after_the_upgrade_every_reference_holds_and_is_watched_over_again(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    upgrade(engine)
+    for _ in range(2):  # on the connection that migrated, and on a new one
+        assert asked(engine, "PRAGMA foreign_key_check") == []
+        assert asked(engine, "PRAGMA foreign_keys") == [(1,)]
+        for wrong in (
+            "INSERT INTO events VALUES (9, 'nosuch', 'x', 'a', '{}')",
+            "INSERT INTO tool_usage VALUES (99, 's1', 1, 'a', 't', '{}', '', 'a', 1, NULL, 'http', 1)",
+            "INSERT INTO messages VALUES ('nosuch', 1, 'a', 'r', 'm', 'a', 1, 'm', 1, 1, 0, 1)",
+            "DELETE FROM events WHERE seq = 2",
+            "DELETE FROM sessions",
+        ):
+            with pytest.raises(IntegrityError, match="FOREIGN KEY"), engine.begin() as connection:
+                connection.exec_driver_sql(wrong)
+        engine.dispose()
+    references = {(table, key["referred_table"]) for table in ROWS for key in inspect(engine).get_foreign_keys(table)}
+    assert references == {
+        ("events", "sessions"),
+        ("messages", "sessions"),
+        ("tool_usage", "events"),
+        ("tool_usage", "sessions"),
+    }
+
+
+def test_the_indices_of_the_first_schema_are_still_there(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    before = {table: {index["name"] for index in inspect(engine).get_indexes(table)} for table in ROWS}
+    upgrade(engine)
+    assert {table: {index["name"] for index in inspect(engine).get_indexes(table)} for table in ROWS} == before
+    assert before["tool_usage"] == {"tool_usage_by_session"}
+
+
+def test_what_belongs_to_no_session_can_be_kept_only_since_the_second_schema(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    event = "INSERT INTO events VALUES (4, NULL, 'access.refused', 'd', '{}')"
+    with pytest.raises(IntegrityError, match="NOT NULL"), engine.begin() as connection:
+        connection.exec_driver_sql(event)
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(event)
+    assert asked(engine, "SELECT session_id, kind FROM events WHERE seq = 4") == [(None, "access.refused")]
+
+
+def test_going_back_keeps_all_that_the_first_schema_can_hold(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO events VALUES (4, NULL, 'tool.called', 'd', '{}')")
+        connection.exec_driver_sql(
+            "INSERT INTO tool_usage VALUES (4, NULL, NULL, 'o', 't', '{}', '', 'd', 1, NULL, 'mcp', 1)"
+        )
+        connection.exec_driver_sql("INSERT INTO clients VALUES ('a-1', 'a', 'h', 's', 't', NULL)")
+    moved(engine, command.downgrade, "0001")
+    assert held(engine) == ROWS
+    assert not {"clients", "revocations"} & set(inspect(engine).get_table_names())
+    assert asked(engine, "PRAGMA foreign_key_check") == []
+    assert asked(engine, "PRAGMA foreign_keys") == [(1,)]
+    upgrade(engine)
+    assert held(engine) == ROWS
+
+
+def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE revocations (in_the_way INTEGER)")
+    with pytest.raises(StoreError, match="already exists"):
+        upgrade(engine)
+    assert held(engine) == ROWS
+    assert revisions(engine)[0] == "0001"
+    assert "clients" not in inspect(engine).get_table_names()
+    assert asked(engine, "PRAGMA foreign_keys") == [(1,)]
+
+
+def test_alembic_by_hand_does_the_same(tmp_path: Path) -> None:
+    engine = at_first(tmp_path / "old.db")
+    config = tmp_path / "alembic.ini"
+    config.write_text(f"[alembic]\nscript_location = {shipped('migrations')}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "alembic", "-c", str(config), "upgrade", "head"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"HEIST_DATABASE_URL": f"sqlite:///{tmp_path}/old.db"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert held(engine) == ROWS
+    assert len(set(revisions(engine))) == 1
+
+
+def test_two_active_clients_never_share_a_name_and_any_number_of_disabled_ones_may(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/new.db")
+    upgrade(engine)
+    with engine.begin() as connection:
+        for number, ended in ((1, "'then'"), (2, "'later'"), (3, "NULL")):
+            connection.exec_driver_sql(f"INSERT INTO clients VALUES ('c{number}', 'a', 'h', 's', 't', {ended})")
+    with pytest.raises(IntegrityError, match="UNIQUE"), engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO clients VALUES ('c4', 'a', 'h', 's', 't', NULL)")

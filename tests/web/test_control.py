@@ -1,11 +1,18 @@
 """The API of the pages: each thing that a user can order, and each refusal in one sentence."""
 
+import json
 import time
-from typing import Any
+from collections.abc import Generator
+from typing import Any, NamedTuple
 
 import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
+
+from heist.app import create_app
+from heist.runtime import Runtime
+from heist.settings import Settings
+from tests.conftest import Announced, announcing
 
 pytestmark = pytest.mark.mission("S12")
 
@@ -171,7 +178,151 @@ def test_a_websocket_that_may_not_is_closed_with_the_reason(
 
 def test_openapi_knows_every_route_and_its_scopes(client: TestClient) -> None:
     page = client.get("/openapi.json").json()
-    assert {"/oauth/token", "/tools", "/tools/{name}", "/api/sessions", "/api/events"} <= set(page["paths"])
+    assert {"/oauth/token", "/tools", "/tools/stats", "/api/sessions", "/api/events"} <= set(page["paths"])
+    assert {"/admin/tools/{name}", "/api/sessions/{session_id}/quarantine/{agent}"} <= set(page["paths"])
+    for tool in ("calculator", "database_query", "file_reader"):
+        assert set(page["paths"][f"/tools/{tool}"]) == {"post"}
     [scheme] = page["components"]["securitySchemes"].values()
     assert scheme["flows"]["clientCredentials"]["tokenUrl"] == "/oauth/token"
     assert client.get("/docs").status_code == 404
+
+
+URL = "http://127.0.0.1:8008"
+
+
+class Inside(NamedTuple):
+    """A browser that is logged in, and the house behind it."""
+
+    browser: TestClient
+    runtime: Runtime
+
+    def told(self, session_id: str, kind: str) -> list[dict[str, Any]]:
+        logged = self.runtime.queries.log(0, session_id, 100_000)
+        return [json.loads(entry.body) for entry in logged if entry.kind == kind]
+
+    def token(self, client_id: str, secret: str) -> dict[str, str]:
+        form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
+        return {"Authorization": f"Bearer {self.browser.post('/oauth/token', data=form).json()['access_token']}"}
+
+
+@pytest.fixture
+def inside(settings: Settings) -> Generator[Inside]:
+    announced: Announced = []
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    with TestClient(create_app(settings, announcing(announced)), URL, headers=headers) as browser:
+        runtime, gate = announced[0]
+        browser.get("/login", params={"token": gate.token})
+        yield Inside(browser, runtime)
+
+
+def test_quarantine_kills_tokens_that_were_asked_for_over_http_and_release_brings_none_back(inside: Inside) -> None:
+    browser, runtime = inside
+    session_id = start(browser, paused=True)
+    agent = runtime.sessions._running[session_id]._agents["planner"]
+    old = inside.token(agent._client_id, agent._secret)
+    sum_ = {"expression": "6 * 7"}
+    assert browser.post("/tools/calculator", json=sum_, headers=old).json()["text"] == "6 * 7 = 42"
+    path = f"/api/sessions/{session_id}/quarantine/planner"
+    assert browser.put(path, json={"reason": "It lies."}).status_code == 204
+
+    refused = browser.post("/tools/calculator", json=sum_, headers=old)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        401,
+        "planner is in quarantine: its tokens are no longer good",
+    )
+    assert browser.get("/tools", headers=old).status_code == 401
+    form = {"grant_type": "client_credentials", "client_id": agent._client_id, "client_secret": agent._secret}
+    assert browser.post("/oauth/token", data=form).json()["error"] == "unauthorized_client"
+    called = [(event["agent"], event["fault"]) for event in inside.told(session_id, "tool.called")]
+    assert called == [("planner", None), ("planner", "token")]
+
+    assert browser.delete(path).status_code == 204
+    assert browser.post("/tools/calculator", json=sum_, headers=old).status_code == 401
+    new = inside.token(agent._client_id, agent._secret)
+    assert browser.post("/tools/calculator", json=sum_, headers=new).status_code == 200
+    [quarantined], [released] = (inside.told(session_id, f"agent.{kind}") for kind in ("quarantined", "released"))
+    assert (quarantined["agent"], quarantined["reason"], quarantined["by"]) == ("planner", "It lies.", "user")
+    assert (released["agent"], released["by"]) == ("planner", "user")
+
+
+def test_what_was_refused_a_known_agent_is_on_its_sessions_record_whatever_it_asked_for(inside: Inside) -> None:
+    browser, runtime = inside
+    session_id = start(browser, paused=True)
+    agent = runtime.sessions._running[session_id]._agents["planner"]
+    old = inside.token(agent._client_id, agent._secret)
+    browser.put(f"/api/sessions/{session_id}/quarantine/planner")
+    browser.get("/tools", headers=old)
+    form = {"grant_type": "client_credentials", "client_id": agent._client_id, "client_secret": agent._secret}
+    browser.post("/oauth/token", data=form)
+    time.sleep(0.1)
+    refused = inside.told(session_id, "access.refused")
+    assert [(event["client"], event["path"], event["status"]) for event in refused] == [
+        ("planner", "/tools", 401),
+        ("planner", "/oauth/token", 400),
+    ]
+
+
+def test_quarantine_that_makes_no_sense_is_refused_in_one_sentence(inside: Inside) -> None:
+    browser, _ = inside
+    session_id = start(browser, paused=True)
+    path = f"/api/sessions/{session_id}/quarantine"
+    assert browser.put(f"{path}/intel").status_code == 204
+    for method, url, body, status, sentence in (
+        ("PUT", f"{path}/intel", None, 409, "intel is in quarantine already"),
+        ("DELETE", f"{path}/planner", None, 409, "planner is not in quarantine"),
+        ("PUT", f"{path}/mole", None, 404, "there is no agent 'mole' in this session; there are: planner, hacker"),
+        ("DELETE", f"{path}/mole", None, 404, "there is no agent 'mole' in this session; there are: planner, hacker"),
+        ("PUT", "/api/sessions/heist_x/quarantine/intel", None, 404, "there is no session 'heist_x'"),
+        ("PUT", f"{path}/hacker", {"reason": "x" * 301}, 422, "a reason has 0 to 300 characters, this one has 301"),
+        ("PUT", f"{path}/hacker", {"reason": 5}, 422, "reason: input should be a valid string"),
+        ("PUT", f"{path}/hacker", {"why": "x"}, 422, "why: there is no such key"),
+        ("PUT", f"{path}/hacker", 5, 422, "the body must be a JSON object"),
+    ):
+        answer = browser.request(method, url, json=body)
+        assert (answer.status_code, answer.json()["detail"].startswith(sentence)) == (status, True), answer.text
+    assert [event["agent"] for event in inside.told(session_id, "agent.quarantined")] == ["intel"]
+    assert browser.put(f"{path}/hacker", json={"reason": "x" * 300}).status_code == 204
+    browser.post(f"/api/sessions/{session_id}/stop?now=true")
+    answer = browser.put(f"{path}/driver")
+    assert (answer.status_code, answer.json()["detail"]) == (409, f"the session {session_id} is over (stopped)")
+
+
+def test_quarantine_needs_a_login_and_comes_from_our_own_pages(inside: Inside) -> None:
+    browser, runtime = inside
+    session_id = start(browser, paused=True)
+    path = f"/api/sessions/{session_id}/quarantine/intel"
+    assert browser.put(path, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    agent = runtime.sessions._running[session_id]._agents["planner"]
+    answer = browser.put(path, headers=inside.token(agent._client_id, agent._secret))
+    assert (answer.status_code, answer.json()["error"]) == (403, "insufficient_scope")
+    browser.cookies.clear()
+    assert browser.put(path).status_code == 401
+    assert browser.delete(path).status_code == 401
+    assert inside.told(session_id, "agent.quarantined") == []
+
+
+@pytest.mark.mission("S8")
+def test_a_session_is_started_with_tools_of_its_own(inside: Inside) -> None:
+    browser, _ = inside
+    session_id = start(browser, paused=True, tools=["calculator"])
+    assert inside.told(session_id, "session.started")[0]["tools"] == ["calculator"]
+    assert inside.told(start(browser, paused=True), "session.started")[0]["tools"] is None
+
+
+@pytest.mark.mission("S8")
+@pytest.mark.parametrize(
+    ("tools", "status", "sentence"),
+    [
+        (["dynamite"], 404, "there is no tool 'dynamite'; there are: calculator, database_query, file_reader"),
+        (["calculator", "dynamite"], 404, "there is no tool 'dynamite'"),
+        ("calculator", 422, "tools: input should be a valid"),
+        ([5], 422, "tools.0: input should be a valid string"),
+        (["calculator"] * 101, 422, "tools: "),
+    ],
+)
+def test_tools_that_do_not_exist_begin_no_session(
+    browser: TestClient, tools: object, status: int, sentence: str
+) -> None:
+    answer = browser.post("/api/sessions", json={"tools": tools})
+    assert (answer.status_code, answer.json()["detail"].startswith(sentence)) == (status, True), answer.text
+    assert browser.get("/api/sessions").json()["sessions"] == []

@@ -1,11 +1,36 @@
 """The guard: who may come in, from where, and what a page may load."""
 
+from collections.abc import Generator
+
 import pytest
 from starlette.testclient import TestClient
 
 from heist.web.guard import LARGEST
+from tests.services.oauth import MCP, Door, bearing, opened
 
 pytestmark = pytest.mark.mission("S13")
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Generator[Door]:
+    with opened(tmp_path_factory.mktemp("guard")) as one:
+        yield one
+
+
+@pytest.fixture
+def client(door: Door) -> TestClient:
+    """Nobody is logged in."""
+    door.http.cookies.clear()
+    door.http.headers.pop("Sec-Fetch-Site", None)
+    return door.http
+
+
+@pytest.fixture
+def browser(client: TestClient, door: Door) -> TestClient:
+    """Somebody is."""
+    client.headers["Sec-Fetch-Site"] = "same-origin"
+    client.get("/login", params={"token": door.gate.token})
+    return client
 
 
 @pytest.mark.parametrize(
@@ -64,9 +89,10 @@ def test_without_that_header_the_origin_decides(browser: TestClient, origin: str
     assert browser.post("/api/sessions/x/pause", headers=headers).status_code == status
 
 
-def test_reading_needs_no_origin_but_a_login(browser: TestClient, client: TestClient) -> None:
+def test_reading_needs_no_origin_but_a_login(browser: TestClient) -> None:
     assert browser.get("/api/sessions", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
-    assert client.get("/api/sessions").status_code == 401
+    browser.cookies.clear()
+    assert browser.get("/api/sessions").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -80,18 +106,60 @@ def test_a_forged_cookie_is_no_login(client: TestClient, cookie: str) -> None:
 
 
 def test_the_token_realms_never_read_the_cookie(browser: TestClient) -> None:
-    assert browser.get("/tools").status_code == 401
+    for path in ("/tools", "/tools/stats", "/mcp"):
+        assert browser.get(path).status_code == 401
     assert browser.post("/tools/calculator", json={"expression": "1"}).status_code == 401
+    assert browser.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).status_code == 401
+    for path in ("/oauth/token", "/oauth/introspect", "/oauth/revoke"):
+        assert browser.post(path, data={"grant_type": "client_credentials", "token": "x"}).status_code == 401
 
 
-def test_an_agents_token_steers_nothing(browser: TestClient) -> None:
-    answer = browser.get("/api/sessions", headers={"Authorization": "Bearer nonsense"})
+@pytest.mark.parametrize("token", ["", "Bearer", "Bearer nonsense", "Basic eDp5"])
+def test_who_sends_an_authorization_header_is_let_in_by_that_alone(browser: TestClient, token: str) -> None:
+    assert browser.get("/api/sessions").status_code == 200
+    answer = browser.get("/api/sessions", headers={"Authorization": token})
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="heist", error="invalid_token"'
+    where = 'resource_metadata="http://127.0.0.1:8008/.well-known/oauth-protected-resource"'
+    code = 'error="invalid_token", ' if token == "Bearer nonsense" else ""
+    assert answer.headers["WWW-Authenticate"] == f'Bearer realm="heist", {code}{where}'
+
+
+@pytest.mark.mission("S1")
+def test_an_agents_token_reads_and_steers_nothing(client: TestClient, door: Door) -> None:
+    own = bearing(door.token(door.agent("calculator:use", "files:read", "database:read")))
+    steer = f"/api/sessions/{door.session_id}"
+    for method, path, scope in (
+        ("GET", "/api/sessions", "session:read"),
+        ("GET", steer, "session:read"),
+        ("GET", "/api/house", "session:read"),
+        ("GET", "/api/events", "session:read"),
+        ("POST", "/api/sessions", "session:control"),
+        ("POST", f"{steer}/resume", "session:control"),
+        ("POST", f"{steer}/stop", "session:control"),
+        ("DELETE", f"{steer}/quarantine/planner", "session:control"),
+        ("GET", "/admin/tools", "tools:admin"),
+        ("DELETE", "/admin/tools/calculator", "tools:admin"),
+        ("GET", "/tools/stats", "tools:admin"),
+    ):
+        answer = door.http.request(method, path, headers=own)
+        assert (answer.status_code, path) == (403, path)
+        assert f'error="insufficient_scope", scope="{scope}"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.mission("S1")
+def test_a_client_from_outside_steers_with_the_scope_for_it_and_without_a_cookie(
+    client: TestClient, door: Door
+) -> None:
+    known = door.outsider("session:read", "session:control")
+    own = bearing(door.token(known))
+    assert door.http.get("/api/sessions", headers=own).json()["sessions"][0]["session_id"] == door.session_id
+    assert door.http.post(f"/api/sessions/{door.session_id}/step", headers=own).status_code == 204
+    for_mcp = bearing(door.token(known, resource=MCP))
+    assert door.http.get("/api/sessions", headers=for_mcp).status_code == 401
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/s/x", "/login", "/static/main.js", "/api/sessions", "/nothing", "/oauth/token"]
+    "path", ["/", "/s/x", "/login", "/static/main.js", "/api/sessions", "/nothing", "/oauth/token", "/mcp"]
 )
 def test_every_answer_carries_the_policy(browser: TestClient, path: str) -> None:
     headers = browser.get(path).headers

@@ -14,7 +14,7 @@ from heist.runtime import Runtime
 from heist.web import live as lives
 from heist.web.live import Frame, Live
 from tests.conftest import USER
-from tests.strategies import message, session_started
+from tests.strategies import message, session_started, tool_called
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S22")]
 
@@ -135,3 +135,28 @@ async def test_streams_are_counted_given_back_and_refused(runtime: Runtime, live
 async def test_a_frame_is_a_server_sent_event(runtime: Runtime) -> None:
     assert Frame(7, '{"a":1}').sse() == b'id: 7\ndata: {"a":1}\n\n'
     assert Frame(None, "{}").sse() == b"data: {}\n\n"
+
+
+@pytest.mark.mission("S8")
+async def test_what_belongs_to_no_session_reaches_a_session_by_its_own_log_alone(runtime: Runtime, live: Live) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    listed = asyncio.create_task(collect(live.follow(None, 0), "session.stopped"))
+    following = asyncio.create_task(collect(live.follow(session_id, 0), "session.stopped"))
+    await asyncio.sleep(0.05)
+    await runtime.bus.publish(tool_called(None, None, agent="laptop"))
+    await runtime.inventory.switch(USER, "calculator", False)
+    await runtime.sessions.quarantine(USER, session_id, "intel", "why")
+    await runtime.sessions.stop(USER, session_id, now=True)
+    frames = await following
+    told = [json.loads(frame.json) for frame in frames]
+    assert [event["kind"] for event in told] == [
+        "session.started",
+        "session.paused",
+        "tool.removed",
+        "agent.quarantined",
+        "session.stopping",
+        "session.stopped",
+    ]
+    assert {event["session_id"] for event in told} == {session_id}
+    assert durable(frames) == logged(runtime, session_id)
+    assert {json.loads(frame.json)["kind"].partition(".")[0] for frame in await listed} == {"session"}

@@ -3,6 +3,7 @@
 import ast
 import math
 import operator
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -10,8 +11,7 @@ from pydantic import Field
 
 from heist.errors import ToolError
 from heist.services.auth import Scope
-from heist.services.tools.registry import Arguments, Tool
-from heist.world.documents import Bank
+from heist.services.tools.registry import Arguments, Caller, Result, Tool
 
 Number = int | float
 LONGEST = 500
@@ -26,6 +26,15 @@ class Expression(Arguments):
         description="arithmetic such as 45 - 2 * 10 or sqrt(144); + - * / // % ** and mathematical functions",
         max_length=LONGEST,
     )
+
+
+class Value(Result):
+    expression: str
+    value: Number = Field(description="a whole number where the arithmetic gives one, else a decimal one")
+
+    def text(self) -> str:
+        shown = f"{self.value:.12g}" if isinstance(self.value, float) else str(self.value)
+        return f"{self.expression} = {shown}"
 
 
 def _power(base: Number, exponent: Number) -> Number:
@@ -108,7 +117,7 @@ def calculate(expression: str) -> Number:
         raise ToolError(f"the expression has more than {NODES} parts")
     try:
         value = _value(tree.body)
-        if isinstance(value, float) and not math.isfinite(value):
+        if not abs(value) <= sys.float_info.max:  # a whole number too must fit into what programs call a number
             raise OverflowError("the number grows too large")
     except ZeroDivisionError:
         raise ToolError(f"{_shown(expression)} divides by zero") from None
@@ -140,13 +149,8 @@ def _shown(expression: str) -> str:
     return repr(expression if len(expression) <= 60 else expression[:60] + "…")
 
 
-async def _run(arguments: Expression, _: Bank) -> str:
-    value = calculate(arguments.expression)
-    return (
-        f"{arguments.expression.strip()} = {value:.12g}"
-        if isinstance(value, float)
-        else f"{arguments.expression.strip()} = {value}"
-    )
+async def _run(arguments: Expression, _: Caller) -> Value:
+    return Value(expression=arguments.expression.strip(), value=calculate(arguments.expression))
 
 
-calculator = Tool("calculator", "Works out an arithmetic expression.", Scope.CALCULATOR, Expression, _run)
+calculator = Tool("calculator", "Works out an arithmetic expression.", Scope.CALCULATOR, Expression, Value, _run)

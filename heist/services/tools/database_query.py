@@ -1,6 +1,7 @@
 """Read-only SQL on the bank's security database, which is never the program's own."""
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from heist.errors import ToolError
 from heist.services.auth import Scope
-from heist.services.tools.registry import Arguments, Tool
+from heist.services.tools.registry import LONGEST, Arguments, Caller, Result, Tool
 from heist.world.documents import Bank
 
 SECONDS = 2.0
@@ -21,7 +22,7 @@ _FUNCTIONS = frozenset(
     "round rtrim strftime substr substring sum time total trim typeof upper rank row_number dense_rank lag lead".split()
 )
 _LIMITS = (
-    (sqlite3.SQLITE_LIMIT_LENGTH, 10_000),  # the deadline is checked between steps, never inside of a function
+    (sqlite3.SQLITE_LIMIT_LENGTH, 4_000),  # the deadline is checked between steps, never inside of a function
     (sqlite3.SQLITE_LIMIT_COLUMN, 50),
     (sqlite3.SQLITE_LIMIT_SQL_LENGTH, 2_000),
     (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 50),
@@ -37,6 +38,23 @@ class Query(Arguments):
     )
 
 
+Cell = str | int | float | None
+
+
+class Rows(Result):
+    columns: list[str]
+    rows: list[list[Cell]] = Field(description="one list per row, in the order of the columns")
+    truncated: bool = Field(description="whether there were more rows than are shown")
+
+    def text(self) -> str:
+        lines = [" | ".join(self.columns), *map(_line, self.rows)]
+        if self.truncated:
+            lines.append(f"(truncated after {len(self.rows)} rows)")
+        elif not self.rows:
+            lines.append("(no rows)")
+        return "\n".join(lines)
+
+
 def _authorize(action: int, first: str | None, second: str | None, *_: object) -> int:
     """Everything that is not named here is denied: writing, attaching, pragmas, functions that reach a file."""
     if action in _READS or (action == sqlite3.SQLITE_FUNCTION and second in _FUNCTIONS):
@@ -44,7 +62,7 @@ def _authorize(action: int, first: str | None, second: str | None, *_: object) -
     return sqlite3.SQLITE_DENY
 
 
-def query(bank: Bank, statement: str) -> str:
+def query(bank: Bank, statement: str) -> Rows:
     """The rows under their column names, at most ROWS of them; stops after SECONDS; raises `ToolError`. Blocks."""
     with bank.lock:
         connection = bank.database()
@@ -65,25 +83,35 @@ def query(bank: Bank, statement: str) -> str:
             raise ToolError(f"the query failed: {reason}") from None
     if cursor.description is None:
         raise ToolError("the query failed: it is not a SELECT statement")
-    return _table([column[0] for column in cursor.description], rows)
+    return _table([str(column[0])[:CELL] for column in cursor.description], rows)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [" | ".join(columns), *(" | ".join(_cell(value) for value in row) for row in rows[:ROWS])]
-    if not rows:
-        lines.append("(no rows)")
-    if len(rows) > ROWS:
-        lines.append(f"(truncated after {ROWS} rows)")
-    return "\n".join(lines)
+def _table(columns: list[str], rows: Sequence[Sequence[object]]) -> Rows:
+    """As many rows as there is room for, in number and in characters."""
+    shown: list[list[Cell]] = []
+    room = LONGEST - len(" | ".join(columns))
+    for row in rows[:ROWS]:
+        cells = [_cell(value) for value in row]
+        room -= len(_line(cells)) + 1
+        if room < 0:
+            break
+        shown.append(cells)
+    return Rows(columns=columns, rows=shown, truncated=len(shown) < len(rows))
 
 
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
+def _cell(value: object) -> Cell:
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    text = str(value)
     return text if len(text) <= CELL else text[:CELL] + "…"
 
 
-async def _run(arguments: Query, bank: Bank) -> str:
-    return await asyncio.to_thread(query, bank, arguments.query)
+def _line(cells: Sequence[Cell]) -> str:
+    return " | ".join("" if cell is None else str(cell) for cell in cells)
+
+
+async def _run(arguments: Query, caller: Caller) -> Rows:
+    return await asyncio.to_thread(query, caller.bank, arguments.query)
 
 
 database_query = Tool(
@@ -91,5 +119,6 @@ database_query = Tool(
     "Asks the bank's security database (guards, shifts, cameras, access levels).",
     Scope.DATABASE,
     Query,
+    Rows,
     _run,
 )

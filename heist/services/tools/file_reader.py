@@ -4,27 +4,35 @@ from pydantic import Field
 
 from heist.errors import ToolError
 from heist.services.auth import Scope
-from heist.services.tools.registry import Arguments, Tool
-from heist.world.documents import Bank, Paper
+from heist.services.tools.registry import Arguments, Caller, Result, Tool
 
 
 class Filename(Arguments):
     filename: str = Field(description="the paper's name, or index for the list of all papers", max_length=200)
 
 
-async def _run(arguments: Filename, bank: Bank) -> str:
+class Reading(Result):
+    name: str
+    title: str
+    date: str | None = Field(description="the paper's own date, ISO 8601; the list of papers has none")
+    content: str
+
+    def text(self) -> str:
+        head = f"{self.title}, dated {self.date}\n" if self.date else ""
+        return head + self.content
+
+
+async def _run(arguments: Filename, caller: Caller) -> Reading:
     """The paper with its date; `index` lists what there is, and so does the answer to a name that does not exist."""
+    papers = caller.bank.papers
     name = arguments.filename.strip().lower()
     if name == "index":
-        return "\n".join(f"{paper.name}: {paper.title} ({paper.date})" for paper in bank.papers.values())
-    paper = bank.papers.get(name)
-    if paper is None:
-        raise ToolError(f"there is no paper {arguments.filename[:60]!r}; there are: index, {', '.join(bank.papers)}")
-    return _shown(paper)
+        lines = [f"{paper.name}: {paper.title} ({paper.date})" for paper in papers.values()]
+        return Reading(name=name, title="All papers", date=None, content="\n".join(lines))
+    if name not in papers:
+        raise ToolError(f"there is no paper {arguments.filename[:60]!r}; there are: index, {', '.join(papers)}")
+    paper = papers[name]
+    return Reading(name=name, title=paper.title, date=paper.date, content=paper.text)
 
 
-def _shown(paper: Paper) -> str:
-    return f"{paper.title}, dated {paper.date}\n{paper.text}"
-
-
-file_reader = Tool("file_reader", "Reads one of the bank's papers by its name.", Scope.FILES, Filename, _run)
+file_reader = Tool("file_reader", "Reads one of the bank's papers by its name.", Scope.FILES, Filename, Reading, _run)

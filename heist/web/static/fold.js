@@ -85,10 +85,20 @@ export function apply(state, event) {
         caller.refused += 1;
         note(state, event, `${event.tool} of ${event.agent} failed (${event.fault}): ${event.result}`);
       }
-      if (event.turn === null) return note(state, event, `${event.agent} called ${event.tool} over HTTP`);
+      if (event.turn === null) return note(state, event, `${event.agent} called ${event.tool} over ${event.form === "mcp" ? "MCP" : "HTTP"}`);
       turn(state, event).tools.push(event);
       return event.turn;
     }
+    case "tool.added":
+      return note(state, event, `${event.by} switched ${event.tool} on`);
+    case "tool.removed":
+      return note(state, event, `${event.by} switched ${event.tool} off`);
+    case "agent.quarantined":
+      return note(state, event, `${event.agent} put in quarantine by ${event.by}${event.reason ? `: ${event.reason}` : ""}`);
+    case "agent.released":
+      return note(state, event, `${event.agent} released from quarantine by ${event.by}`);
+    case "access.refused":
+      return note(state, event, `${event.client} was refused at ${event.path}: ${event.detail}`);
     case "command.issued":
       state.commands.set(event.command, { ...event, delivered: null });
       return note(state, event, `command ${event.command} to ${event.agent} by ${event.by}`);

@@ -1,7 +1,10 @@
 """The calculator: right about arithmetic, deaf to everything else."""
 
 import ast
+import keyword
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -10,11 +13,9 @@ from hypothesis import strategies as st
 
 from heist.errors import ToolError
 from heist.services.auth import Principal, Scope
-from heist.services.tools.calculator import CONSTANTS, LONGEST, NODES, calculate, calculator
+from heist.services.tools.calculator import CONSTANTS, FUNCTIONS, LONGEST, NODES, calculate, calculator
 from heist.services.tools.registry import Outcome, Registry
-from heist.settings import shipped
-from heist.world import scenario
-from heist.world.documents import Bank
+from tests.strategies import no_lobby
 from tests.times import HandClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S2")]
@@ -34,8 +35,7 @@ PYTHON = {
 
 async def used(expression: object) -> Outcome:
     """The outcome of a call, as an agent gets it."""
-    registry = Registry((calculator,), HandClock())
-    registry.furnish("heist_1", Bank(scenario.read(shipped("config"), "first_national_bank")))
+    registry = Registry((calculator,), HandClock(), no_lobby)
     return await registry.call(SAFECRACKER, "calculator", {"expression": expression})
 
 
@@ -104,12 +104,52 @@ def test_it_works_out(expression: str, value: float) -> None:
     assert calculate(expression) == value
 
 
-async def test_the_answer_repeats_the_expression() -> None:
-    assert (await used(" 45 - 2 * 10 ")).text == "45 - 2 * 10 = 25"
+async def test_the_answer_repeats_the_expression_for_readers_and_for_programs() -> None:
+    outcome = await used(" 45 - 2 * 10 ")
+    assert outcome.text == "45 - 2 * 10 = 25"
+    assert outcome.result == {"expression": "45 - 2 * 10", "value": 25}
 
 
-async def test_a_fraction_is_shown_with_twelve_digits_at_most() -> None:
-    assert (await used("1 / 3")).text == "1 / 3 = 0.333333333333"
+async def test_a_fraction_is_shown_with_twelve_digits_at_most_and_whole_to_programs() -> None:
+    outcome = await used("1 / 3")
+    assert outcome.text == "1 / 3 = 0.333333333333"
+    assert outcome.result == {"expression": "1 / 3", "value": 1 / 3}
+
+
+@given(expression=trees)
+async def test_the_number_for_programs_is_always_the_one_in_the_text(expression: str) -> None:
+    outcome = await used(expression)
+    if outcome.result is None:
+        assert outcome.fault == "arguments"
+        return
+    value, shown = outcome.result["value"], outcome.text.removeprefix(f"{expression} = ")
+    assert isinstance(value, int | float)
+    assert shown == (str(value) if isinstance(value, int) else f"{value:.12g}")
+    assert value == calculate(expression)
+
+
+@pytest.mark.parametrize(
+    "expression", ["10**308 * 9", "-(10**308) * 9", "10**309", "2**1024", "9" * 310, "factorial(170) * 10**3"]
+)
+async def test_a_whole_number_that_no_float_can_hold_is_refused(expression: str) -> None:
+    outcome = await used(expression)
+    assert (outcome.fault, outcome.result) == ("arguments", None)
+    assert outcome.text.endswith("cannot be worked out: the number grows too large")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["2**4000 * 2**4000 % 7", "2**5000 % 7", "(2**64)**64 - (2**64)**64 + 1", "2**4000 * 3**4000 // 2**9000"],
+)
+def test_no_number_on_the_way_may_grow_too_large_either(expression: str) -> None:
+    with pytest.raises(ToolError, match="the number grows too large"):
+        calculate(expression)
+
+
+async def test_the_largest_whole_number_that_a_float_can_hold_is_worked_out() -> None:
+    outcome = await used("(2**53 - 1) * 2**971")
+    assert outcome.result is not None
+    assert outcome.result["value"] == int(sys.float_info.max)
 
 
 HOSTILE = [
@@ -138,6 +178,48 @@ HOSTILE = [
     "(x for x in (1, 2))",
     "max(x for x in (1, 2))",
     "max([1] * 10**9)",
+    "hypot(*[1] * 10**9)",
+    "round(1, ndigits=1)",
+    "round(1e308, -400)",
+    "round(10**300, 10**300)",
+    "e ** e ** e ** e ** e",
+    "(-8) ** (1 / 3)",
+    "10.0 ** 400",
+    "exp(710)",
+    "log(-1)",
+    "log(1, 1)",
+    "min()",
+    "sqrt()",
+    "sqrt(1, 2)",
+    "factorial(170) * factorial(170)",
+    "2**1024",
+    "10**309",
+    "9" * 500,
+    "t'{x}'",
+    "f'{(lambda: 1)()}'",
+    "match x: pass",
+    "while 1: pass",
+    "async def f(): pass",
+    "@x",
+    "x[0]",
+    "x.y",
+    "-x",
+    "not_a_number",
+    "__debug__",
+    "NotImplemented",
+    "Ellipsis",
+    "\x00",
+    "\f1\x0b",
+    "１２ + ١",
+    "𝐞𝐱𝐞𝐜(1)",
+    "1" + "_1" * 240,
+    "0b" + "1" * 490,
+    "0x" + "f" * 490,
+    "1e" + "9" * 490,
+    "abs(" * 60 + "1" + ")" * 60,
+    "1 if",
+    "1or 2",
+    "'\\d'",
     "max(*(1, 2))",
     "max(1, 2, key=abs)",
     "min(1, **{})",
@@ -222,7 +304,6 @@ HOSTILE = [
     "[" * 250 + "]" * 250,
     "-" * 400 + "1",
     "1" + "+1" * 200,
-    "9" * 500,
     "1**" * 160 + "1",
     "sqrt(" * 80 + "1" + ")" * 80,
     "hypot(" + "1," * 200 + "1)",
@@ -248,7 +329,7 @@ async def test_a_hostile_expression_is_refused_or_bounded(expression: str) -> No
     assert isinstance(outcome.error, ToolError)
 
 
-BOUNDED = ("9" * 500, "1 # \\")
+BOUNDED = ("1 # \\", "\f1\x0b", "1" + "_1" * 240, "0b" + "1" * 490)
 
 
 @pytest.mark.parametrize("length", [LONGEST + 1, 10_000, 1_000_000])
@@ -288,3 +369,47 @@ def test_an_expression_of_a_hundred_parts_is_worked_out_and_a_larger_one_is_not(
 def test_rounding_to_absurd_places_is_refused_at_once(digits: str) -> None:
     with pytest.raises(ToolError, match="round takes a whole number of places"):
         calculate(f"round(1, {digits})")
+
+
+MEASURE = """
+import asyncio, resource
+from tests.services.tools.test_calculator import HOSTILE, used
+
+async def all_of_them() -> None:
+    await used("1 + 1")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for expression in HOSTILE:
+        await used(expression)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+asyncio.run(all_of_them())
+"""
+
+
+def test_all_the_hostile_expressions_together_never_take_fifty_megabytes() -> None:
+    measured = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=60)
+    assert len(HOSTILE) >= 50
+    assert int(measured.stdout) * 1024 < 50 * 2**20
+
+
+names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True) | st.sampled_from(
+    [name for name in dir(__builtins__) if name.isidentifier()]
+    if not isinstance(__builtins__, dict)
+    else [*__builtins__]
+)
+
+
+@given(
+    name=names,
+    form=st.sampled_from(["{}", "{}()", "{}(1)", "{}.x", "1 + {}", "abs({})", "{}[0]", "max(1, {})", "{}{{}}"]),
+)
+def test_a_name_that_is_not_mathematics_is_never_looked_up_or_called(name: str, form: str) -> None:
+    assume(name not in FUNCTIONS and name not in CONSTANTS and not keyword.iskeyword(name))
+    with pytest.raises(ToolError, match=r"is not (an )?arithmetic"):
+        calculate(form.format(name))
+
+
+def test_a_function_is_no_value_and_a_constant_no_function() -> None:
+    for expression in (*FUNCTIONS, *(f"{name}(1)" for name in CONSTANTS)):
+        with pytest.raises(ToolError, match="is not arithmetic"):
+            calculate(expression)

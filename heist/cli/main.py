@@ -1,4 +1,4 @@
-"""The command line: serve the pages, run one session in the terminal, look at what is there."""
+"""Serve the pages, run one session in the terminal, look at what is there."""
 
 import asyncio
 import errno
@@ -14,14 +14,15 @@ from typing import Annotated, NoReturn
 import typer
 import uvicorn
 from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from heist import __version__, settings
-from heist import events as e
 from heist.agents.sessions import Order
 from heist.app import create_app
+from heist.cli import clients
+from heist.cli.console import err, out
+from heist.cli.transcript import Transcript
 from heist.configfile import sentence
 from heist.errors import ConfigError, Conflict, HeistError
 from heist.events import Recorded
@@ -32,9 +33,7 @@ from heist.store.migrate import upgrade
 from heist.web.guard import Gate
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
-_COLOURS = ("dark_orange", "sky_blue2", "green3", "cornflower_blue", "salmon1", "orchid")
+cli.add_typer(clients.cli, name="client")
 
 
 def main() -> None:
@@ -110,12 +109,13 @@ def run(
     order: Annotated[str | None, typer.Option(help="round_robin or random.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
     pace: Annotated[float, typer.Option(min=0, help="Words per second; 0 is as fast as the model.")] = 0,
+    tool: Annotated[list[str] | None, typer.Option(help="The only tools to offer; say it once for each.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the events, one JSON object a line.")] = False,
 ) -> None:
     """Run one session in the terminal."""
     try:
         wanted = Order.model_validate(
-            {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace}
+            {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace, "tools": tool}
         )
     except ValidationError as error:
         raise ConfigError(_wrong_option(error)) from None
@@ -169,71 +169,6 @@ def _until_nobody_reads(watcher: Callable[[Recorded], None], gone: Callable[[], 
 
 def _print_json(recorded: Recorded) -> None:
     print(recorded.json, flush=True)
-
-
-class Transcript:
-    """A session as a reader likes it: rounds as rules, each agent in its colour, tools and errors between."""
-
-    def __init__(self) -> None:
-        self._colours: dict[str, str] = {}
-        self._total = 0
-        self._tools = 0
-        self._refused = 0
-        self._streamed = 0
-
-    def hear(self, recorded: Recorded) -> None:
-        match recorded.event:
-            case e.SessionStarted() as event:
-                self._begin(event)
-            case e.RoundStarted(round=number):
-                out.rule(f"round {number}", style="dim")
-            case e.MessageStarted() as event:
-                share = f"[dim]{event.turn}/{self._total}[/]"
-                out.print(f"\n[bold {self._colours[event.agent]}]{event.agent}[/] [dim]({event.role})[/] {share}")
-                self._streamed = 0
-            case e.MessageDelta() as event:
-                out.print(escape(event.text), end="", soft_wrap=True)
-                self._streamed += len(event.text)
-            case e.ToolCalled() as event:
-                self._tool(event)
-            case e.CommandDelivered() as event:
-                out.print(f"\n[dim]command {event.command} delivered[/]", end="")
-            case e.MessageCompleted() as event:
-                tokens = f"{'about ' if event.estimated else ''}{event.completion_tokens} tokens"
-                out.print(f"\n[dim]{tokens}, {event.milliseconds:.0f} ms[/]")
-            case e.MessageFailed() as event:
-                out.print(f"[red]✕ no message: {escape(event.detail)}[/]", soft_wrap=True)
-            case e.MessageInterrupted() as event:
-                out.print(f"\n[red]✕ cut off: {escape(event.reason)}[/]", soft_wrap=True)
-            case e.SessionCompleted() | e.SessionStopped() | e.SessionFailed() as event:
-                self._end(event)
-
-    def _begin(self, event: e.SessionStarted) -> None:
-        self._total = event.rounds * len(event.seats)
-        self._colours = {seat.name: _COLOURS[i % len(_COLOURS)] for i, seat in enumerate(event.seats)}
-        spoken = (
-            "[yellow]simulated crew, no language model[/]"
-            if event.simulated
-            else f"{escape(event.model)} by {event.server}"
-        )
-        out.print(f"[bold]{escape(event.title)}[/]  {event.session_id}  seed {event.seed}\n{spoken}", soft_wrap=True)
-
-    def _tool(self, event: e.ToolCalled) -> None:
-        self._tools += 1
-        self._refused += not event.success
-        mark = "[green]✓[/]" if event.success else f"[red]✕ {event.fault}[/]"
-        values = event.arguments.values() if isinstance(event.arguments, dict) else [event.arguments]
-        first = event.result.splitlines()[0] if event.result else ""
-        called = escape(f"{event.tool}({', '.join(map(str, values))})")
-        out.print(f"{mark} [dim]{called} → {escape(first[:100])}[/]", soft_wrap=True)
-
-    def _end(self, event: e.SessionCompleted | e.SessionStopped | e.SessionFailed) -> None:
-        out.rule(event.kind.removeprefix("session."), style="dim")
-        out.print(
-            f"{event.turns} of {self._total} turns, {self._tools} tool calls, {self._refused} of them refused or failed"
-        )
-        if isinstance(event, e.SessionFailed):
-            err.print(f"heist: nobody could say a word: {escape(event.error)}", soft_wrap=True)
 
 
 @cli.command()
