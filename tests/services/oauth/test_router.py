@@ -287,7 +287,7 @@ def test_the_metadata_of_the_server_is_what_rfc_8414_asks_for(door: Door) -> Non
     about = door.http.get("/.well-known/oauth-authorization-server").json()
     assert about["issuer"] == SITE
     assert about["grant_types_supported"] == ["client_credentials"]
-    assert about["response_types_supported"] == []
+    assert about["response_types_supported"] == ["none"]
     assert set(about["scopes_supported"]) == {scope.value for scope in Scope}
     for endpoint in ("token", "introspection", "revocation"):
         methods = about[f"{endpoint}_endpoint_auth_methods_supported"]
