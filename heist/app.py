@@ -45,7 +45,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
 
     app = FastAPI(title="heist", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     scopes = runtime.registry.scopes
-    refusals = Refusals(runtime.auth, runtime.clients, runtime.bus)
+    refusals = Refusals(runtime.auth, runtime.clients, runtime.registry.tools, runtime.bus)
     refusals.install(app)
     app.include_router(oauth.router(runtime.server, runtime.auth, runtime.keys, scopes))
     app.include_router(tools.router(runtime.registry, runtime.inventory, runtime.auth, outside))

@@ -90,7 +90,11 @@ def sentence(place: Sequence[str | int], message: str) -> str:
     """`agents.2.scopes: input should be …`: where, and what was expected, from one pydantic error."""
     where = ".".join(str(step) for step in place)
     expected = message.removeprefix("Value error, ").replace("Extra inputs are not permitted", "there is no such key")
-    expected = expected.replace("Tuple should", "the list should").partition(", unable to parse")[0]
+    expected = (
+        expected.replace("Tuple should", "the list should")
+        .replace("a valid tuple", "a list")
+        .partition(", unable to parse")[0]
+    )
     expected = expected.replace(" after validation", "")
     expected = expected[:1].lower() + expected[1:]
     return f"{where}: {expected}" if where else expected

@@ -194,7 +194,7 @@ class ToolCalled(Fact):
     arguments: JsonValue
     result: str
     success: bool
-    fault: Literal["arguments", "scope", "token", "unknown", "service"] | None
+    fault: Literal["arguments", "scope", "token", "unknown", "service", "cancelled"] | None
     form: Literal["native", "text", "http", "mcp"]
     milliseconds: float
 

@@ -133,9 +133,9 @@ class Runtime:
         return [
             self._address(),
             await asyncio.to_thread(self._database),
-            *await asyncio.to_thread(self._crews),
-            self._tools(),
+            await asyncio.to_thread(self._tools),
             *[Finding(f"tool {name}", False, why, "mend or remove the package") for name, why in self.plugins.refused],
+            *await asyncio.to_thread(self._crews),
             await self._model(),
         ]
 
@@ -155,7 +155,12 @@ class Runtime:
         return Finding("database", True, f"{self.engine.url!r} is up to date")
 
     def _tools(self) -> Finding:
-        names = [name if self.registry.is_on(name) else f"{name} (switched off)" for name in self.registry.tools]
+        try:
+            kept = self.queries.switched() if revisions(self.engine)[0] else {}
+        except HeistError:
+            kept = {}  # the database has a finding of its own
+        off = {name for name, kind in kept.items() if kind == "tool.removed"}
+        names = [f"{name} (switched off)" if name in off else name for name in self.registry.tools]
         return Finding("tools", True, ", ".join(names))
 
     def _crews(self) -> list[Finding]:

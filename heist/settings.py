@@ -33,7 +33,7 @@ def _long_enough(value: SecretStr | None) -> SecretStr | None:
 def _site(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
         raise ValueError(f"expected an address without a path, such as https://heist.example, found {value!r}")
-    return value and value.rstrip("/")
+    return value and re.sub(r"^(http(?=:).*):80$|^(https.*):443$", r"\1\2", value.rstrip("/").lower())
 
 
 def _plain(value: SecretStr | None) -> SecretStr | None:

@@ -5,6 +5,7 @@ from heist.events import Seat
 from heist.services.auth import Auth, Principal
 from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
+from heist.services.tools.outside import withheld
 from heist.services.tools.registry import AnyTool, Outcome, Registry, recordable
 
 
@@ -43,7 +44,7 @@ class Agent:
             principal = await self._principal()
         except (InvalidToken, GrantError, TooMany) as refusal:
             return Outcome(tool, recordable(arguments), str(refusal), None, "token", refusal, 0.0)
-        return await self._registry.call(principal, tool, arguments)
+        return withheld(self._clients, self._client_id, await self._registry.call(principal, tool, arguments))
 
     def leave(self) -> None:
         """The agent's client is gone, and with it every token that it was given."""

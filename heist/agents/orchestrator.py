@@ -184,7 +184,7 @@ class Orchestrator:
             return number
 
     async def quarantine(self, agent: str, reason: str, by: str) -> None:
-        """Every token of the agent is dead before this is on record, so that nothing it does comes after it."""
+        """Every token of the agent is dead before this is on record, so that no tool gives it anything after it."""
         async with self._control:
             self._must_go_on()
             self.conversation.check_agent(agent)

@@ -22,6 +22,9 @@ from heist.store.queries import ClientRow
 cli = typer.Typer(no_args_is_help=True, help="Who may ask for tokens from outside.")
 
 
+RESERVED = ("user", "terminal", "server", "model", "budget", "unknown")
+
+
 class Office(NamedTuple):
     runtime: Runtime
     registrations: Registrations
@@ -48,13 +51,16 @@ def add(
         check_name(name)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    if name.lower() in RESERVED:
+        raise ConfigError(f"the name {name!r} is the house's own in the audit; choose another")
     with _office() as office:
         known = office.runtime.scopes
-        for one in scope:
+        wanted = [one for given in scope for one in given.split()]
+        for one in wanted or [""]:
             if one not in known:
                 raise ConfigError(f"there is no scope {one!r}; there are: {', '.join(sorted(known))}")
         client_id, secret = new_credentials(name)
-        office.registrations.add(client_id, name, hashed(secret).hex(), written(frozenset(scope)), office.now)
+        office.registrations.add(client_id, name, hashed(secret).hex(), written(frozenset(wanted)), office.now)
     err.print("The secret is shown this once; whoever has it is this client.")
     print(f"client_id={client_id}\nclient_secret={secret}")
 

@@ -82,7 +82,7 @@ def serve() -> None:
     engine = connect(chosen.database_url)
     upgrade(engine)  # the app does it too, but what is wrong is said in one sentence only from here
     engine.dispose()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False))
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:

@@ -106,14 +106,16 @@ class Auth:
         """The principal of a token that is good at `resource`, or in process if that is None. Anything else raises
         `InvalidToken`, whatever the token holds; `StoreError` when it cannot be known."""
         place = resource or self.here
-        claims = self._signed(token, place.site, place.uri)
+        claims = self._signed(token, place)
         client = await self._standing(claims)
         granted = frozenset(client.scopes & set(claims["scope"].split()))
         return Principal(client.name, granted, client.session_id, client.client_id)
 
-    async def inspect(self, token: str, site: str) -> tuple[dict[str, Any], Client]:
-        """The claims of a good token, whatever part of `site` it is for, and its client. Raises like `verify`."""
-        claims = self._signed(token, site, None)
+    async def inspect(self, token: str) -> tuple[dict[str, Any], Client]:
+        """The claims of a good token, whatever it is for, and its client. Raises like `verify`."""
+        claims = self._signed(token, None)
+        if claims["iss"] == self.here.site:
+            raise InvalidToken(_FOREIGN)  # what is good in process is good for nobody who asks from outside
         return claims, await self._standing(claims)
 
     async def _standing(self, claims: dict[str, Any]) -> Client:
@@ -122,7 +124,7 @@ class Auth:
         self._check_times(claims)
         client = await self._clients.find(subject)
         if client is None:
-            raise InvalidToken("the token's client no longer exists", subject)
+            raise InvalidToken("the token's client no longer exists, or is disabled", subject)
         if client.suspended:
             raise InvalidToken(f"{client.name} is in quarantine: its tokens are no longer good", subject)
         if await self._clients.revoked(client, claims["jti"]):
@@ -139,23 +141,28 @@ class Auth:
         if expires <= now - LEEWAY:
             raise InvalidToken("the token has expired; ask for a new one", claims["sub"])
 
-    def _signed(self, token: str, site: str, audience: str | None) -> dict[str, Any]:
-        """The claims of a token that we signed, with every claim there and of its type; times are not yet looked at."""
+    def _signed(self, token: str, place: Resource | None) -> dict[str, Any]:
+        """The claims of a token that we signed, for `place` if that is given, with every claim there and of its type;
+        times are not yet looked at."""
         options: Options = {
             "require": list(self.claims),
             "verify_exp": False,
             "verify_iat": False,
             "verify_nbf": False,
-            "verify_aud": audience is not None,
+            "verify_aud": place is not None,
         }
         try:
             key = self._keys.ring[jwt.get_unverified_header(token)["kid"]]
-            decoded = jwt.decode_complete(token, key.verifies, [key.algorithm], options, audience=audience, issuer=site)
-        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
-            sentence = (
-                f"the token is for another address, or another part of this server; ask {site}/oauth/token for one"
+            audience, issuer = (place.uri, place.site) if place else (None, None)
+            decoded = jwt.decode_complete(
+                token, key.verifies, [key.algorithm], options, audience=audience, issuer=issuer
             )
-            raise InvalidToken(sentence) from None
+        except (jwt.InvalidAudienceError, jwt.InvalidIssuerError):
+            wanted = place or self.here
+            raise InvalidToken(
+                "the token is for another address, or another part of this server; "
+                f"ask {wanted.site}/oauth/token for one with resource={wanted.uri}"
+            ) from None
         except (jwt.PyJWTError, KeyError, ValueError, TypeError, RecursionError):
             raise InvalidToken(_FOREIGN) from None
         claims: dict[str, Any] = decoded["payload"]

@@ -6,12 +6,12 @@ hardly more than one: a transaction for each event alone doubled the audit's cos
 """
 
 import asyncio
-import json
 import queue
 import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from pydantic_core import to_json
 from sqlalchemy import Engine, Insert, PoolProxiedConnection, Table, Update, bindparam, insert, update
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -274,7 +274,7 @@ def _tool_row(event: e.ToolCalled, at: str, seq: int) -> dict[str, object]:
         "turn_id": event.turn,
         "agent_name": event.agent,
         "tool_name": event.tool,
-        "tool_params": json.dumps(event.arguments),
+        "tool_params": to_json(event.arguments, inf_nan_mode="null").decode(),
         "tool_result": event.result,
         "timestamp": at,
         "success": event.success,

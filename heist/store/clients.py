@@ -34,7 +34,7 @@ class Registrations:
         if not (
             self._write(gone.where(clients.c.client_id == name)) or self._write(gone.where(clients.c.name == name))
         ):
-            raise NotFound(f"there is no client {name[:64]!r} that could be disabled")
+            raise NotFound(f"there is no client {name[:64]!r}, or it is disabled already")
 
     def revoke(self, jti: str, expires: int, now: int) -> None:
         """Remembers a token's id, and forgets those that have expired by themselves."""

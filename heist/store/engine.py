@@ -1,6 +1,7 @@
 """The database engine, with what SQLite needs to be durable and to be shared."""
 
 import sqlite3
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import ArgumentError
 
 from heist.errors import ConfigError
+
+BUSY_SECONDS = 10.0
+IMMEDIATE = "heist_immediate"
 
 
 def connect(url: str) -> Engine:
@@ -29,18 +33,34 @@ def connect(url: str) -> Engine:
 def _prepare(connection: sqlite3.Connection, _: object) -> None:
     connection.isolation_level = None
     for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+        _patiently(connection, f"PRAGMA {pragma}")
+
+
+def _patiently(connection: sqlite3.Connection, pragma: str) -> None:
+    """The switch to the write-ahead log does not wait for another process that is making the same new file."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(pragma)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
+    immediate = connection.get_execution_options().get(IMMEDIATE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 @contextmanager
 def migrating(engine: Engine) -> Generator[Connection]:
-    """One transaction in which tables can be made anew: SQLite cannot drop one that another refers to while it watches
-    over references, and it can be told so outside of a transaction only."""
-    with engine.connect() as connection:
+    """One transaction in which tables can be made anew, and which no other process begins meanwhile: SQLite cannot drop
+    a table that another refers to while it watches over references, and it can be told so outside of a transaction
+    only."""
+    with engine.connect().execution_options(**{IMMEDIATE: True}) as connection:
         lite = engine.dialect.name == "sqlite"
         raw = connection.connection.cursor()
         if lite:

@@ -52,7 +52,12 @@ def revisions(engine: Engine) -> tuple[str | None, str | None]:
         return None, wanted
     try:
         with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision(), wanted
+            at = MigrationContext.configure(connection).get_current_revision()
+        if at is not None:
+            ScriptDirectory.from_config(_config()).get_revision(at)
+        return at, wanted
+    except CommandError as error:
+        raise StoreError(f"the database {engine.url!r} is of another version of heist: {error}") from None
     except SQLAlchemyError as error:
         raise StoreError(
             f"the database {engine.url!r} cannot be opened: {getattr(error, 'orig', None) or error}"

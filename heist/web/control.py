@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, WebSocket
+from fastapi import APIRouter, Depends, Header, Query, Request, WebSocket
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -15,7 +15,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from heist import __version__
 from heist.agents import crew as crews
 from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order, Sessions
-from heist.errors import HeistError
+from heist.errors import HeistError, InsufficientScope, InvalidToken
 from heist.llm.source import Source
 from heist.services import documented
 from heist.services.auth import DOCUMENTED, Principal, Scope
@@ -28,6 +28,9 @@ from heist.web.refusals import Refusals
 PING_SECONDS = 15
 LAST = 2**63 - 1
 SEND_SECONDS = 30
+LOOK_SECONDS = 2.0
+"""How often a stream looks whether its token, or its login, is still good."""
+Ask = Callable[[], Awaitable[Principal]]
 
 
 class Started(BaseModel):
@@ -182,6 +185,7 @@ def router(
     )
     async def events(
         principal: User,
+        request: Request,
         session: str | None = None,
         after: Annotated[int, Query(ge=0, le=LAST)] = 0,
         last_event_id: Annotated[str | None, Header()] = None,
@@ -189,7 +193,7 @@ def router(
         await _may_follow(principal, session)
         resume = int(last_event_id or 0) if re.fullmatch(r"[0-9]{1,18}", last_event_id or "") else after
         return EventSourceResponse(
-            _sse(live, session, resume),
+            _sse(live, session, resume, lambda: gate.user(request)),
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(event="ping", data=""),
             send_timeout=SEND_SECONDS,
@@ -203,11 +207,15 @@ def router(
         try:
             await _may_follow(await gate.user(socket), session)
         except HeistError as error:
-            refusals.tell(socket, error, error.status)
+            await refusals.tell(socket, error, error.status)
             await socket.close(1008, str(error)[:120])
             return
         await socket.accept()
-        both = [asyncio.create_task(_send(socket, live, session, after)), asyncio.create_task(_until_gone(socket))]
+        both = [
+            asyncio.create_task(_send(socket, live, session, after)),
+            asyncio.create_task(_until_gone(socket)),
+            asyncio.create_task(_until_refused(lambda: gate.user(socket))),
+        ]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -242,11 +250,34 @@ def _crews(folder: Path, scopes: frozenset[str]) -> list[CrewCard]:
     return cards
 
 
-async def _sse(live: Live, session: str | None, after: int) -> AsyncGenerator[bytes]:
+async def _until_refused(ask: Ask) -> None:
+    """Returns when whoever listens has lost the right to."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            (await ask()).require(Scope.SESSION_READ)
+        except (InvalidToken, InsufficientScope):
+            return
+        except HeistError:
+            continue  # nobody can know just now
+
+
+async def _sse(live: Live, session: str | None, after: int, ask: Ask) -> AsyncGenerator[bytes]:
     yield b"retry: 1000\n\n"
-    async with aclosing(live.follow(session, after)) as frames:
-        async for frame in frames:
-            yield frame.sse()
+    streaming = asyncio.current_task()
+    assert streaming is not None
+    refused = asyncio.create_task(_until_refused(ask))
+    refused.add_done_callback(lambda done: done.cancelled() or streaming.cancel())
+    try:
+        async with aclosing(live.follow(session, after)) as frames:
+            async for frame in frames:
+                yield frame.sse()
+    except asyncio.CancelledError:
+        if not refused.done():
+            raise
+        streaming.uncancel()
+    finally:
+        refused.cancel()
 
 
 async def _send(socket: WebSocket, live: Live, session: str | None, after: int) -> None:

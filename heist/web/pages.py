@@ -34,7 +34,7 @@ def router(gate: Gate, refusals: Refusals) -> APIRouter:
             await gate.user(request)
         except InvalidToken as error:
             if not error.missing:
-                refusals.tell(request, error, error.status)
+                await refusals.tell(request, error, error.status)
             return FileResponse(STATIC / "login.html", 401, headers=_FRESH)
         return FileResponse(STATIC / "index.html", headers=_FRESH)
 
@@ -42,7 +42,9 @@ def router(gate: Gate, refusals: Refusals) -> APIRouter:
     async def login(request: Request, token: str = "", next: str = "/") -> Response:
         """The address that is printed at the start: gives the cookie and leads on."""
         if not gate.opens(token):
-            refusals.tell(request, InvalidToken("that is not the login token of this server"), InvalidToken.status)
+            await refusals.tell(
+                request, InvalidToken("that is not the login token of this server"), InvalidToken.status
+            )
             return FileResponse(STATIC / "login.html", 401, headers=_FRESH)
         inside = next.startswith("/") and not next.startswith(("//", "/\\"))
         response = RedirectResponse(next if inside else "/", 303, headers={"Cache-Control": "no-store"})

@@ -1,5 +1,6 @@
 """The papers and the security database of one game, rendered from the facts, so that text and truth cannot drift."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ class Paper:
 
 class Bank:
     """What the tools of one session can reach. The database lives in memory, is opened on first use, and is never the
-    program's own; `lock` is held by whoever uses its connection, which may be any thread."""
+    program's own; `lock` is held by whoever uses its connection, which may be any thread, and `queue` by whose turn
+    it is, so that those who wait hold no thread."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -27,6 +29,7 @@ class Bank:
             name: _render(name, document, scenario) for name, document in scenario.documents.items()
         }
         self.lock = threading.Lock()
+        self.queue = asyncio.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = False
 
@@ -38,11 +41,15 @@ class Bank:
             self._connection = _fill(self._scenario)
         return self._connection
 
+    def interrupt(self) -> None:
+        """Ends the query that runs."""
+        if self._connection is not None:
+            self._connection.interrupt()
+
     def close(self) -> None:
         """Ends a query that runs, and lets no other begin."""
         self._closed = True
-        if self._connection is not None:
-            self._connection.interrupt()
+        self.interrupt()
         with self.lock:
             if self._connection is not None:
                 self._connection.close()

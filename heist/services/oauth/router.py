@@ -62,9 +62,9 @@ def router(server: AuthorizationServer, auth: Auth, keys: Keys, tool_scopes: fro
         asked = await form.read(request)
         if asked.required("grant_type") != "client_credentials":
             raise GrantError("unsupported_grant_type", "only client_credentials is supported", asked.client_id)
+        client = await server.authenticate(asked.client_id, asked.secret, asked.address)
         places = asked.places(auth.place(request), auth.place(request, "/mcp"))
-        scope = asked.values.get("scope")
-        grant = await server.grant(asked.client_id, asked.secret, scope, places, asked.address)
+        grant = server.give(client, asked.values.get("scope"), *places)
         answer = {
             "access_token": grant.access_token,
             "token_type": "Bearer",
@@ -83,7 +83,7 @@ def router(server: AuthorizationServer, auth: Auth, keys: Keys, tool_scopes: fro
     async def introspect(request: Request) -> JSONResponse:
         asked = await form.read(request)
         client = await server.authenticate(asked.client_id, asked.secret, asked.address)
-        worth = await server.introspect(client, asked.required("token"), auth.place(request).site)
+        worth = await server.introspect(client, asked.required("token"))
         return JSONResponse(worth, headers=NO_STORE)
 
     @routes.post(
@@ -96,7 +96,7 @@ def router(server: AuthorizationServer, auth: Auth, keys: Keys, tool_scopes: fro
     async def revoke(request: Request) -> JSONResponse:
         asked = await form.read(request)
         client = await server.authenticate(asked.client_id, asked.secret, asked.address)
-        await server.revoke(client, asked.required("token"), auth.place(request).site)
+        await server.revoke(client, asked.required("token"))
         return JSONResponse({}, headers=NO_STORE)
 
     @routes.get("/oauth/authorize", summary="Not offered", status_code=400, response_model=OAuthRefusal)

@@ -27,23 +27,23 @@ class Throttle:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._failures: dict[tuple[str, str], list[float]] = {}
+        self._failures: dict[tuple[str | None, str], list[float]] = {}
         self._swept = clock.monotonic()
 
-    def check(self, address: str, client_id: str) -> None:
+    def check(self, address: str | None, client_id: str) -> None:
         """Raises `TooMany` when there were too many failures of late."""
         recent = self._recent(address, client_id)
         if len(recent) >= FAILURES:
             wait = int(recent[0] + WINDOW - self._clock.monotonic()) + 1
             raise TooMany(f"too many wrong secrets; try again in {wait} s", wait, client_id)
 
-    def failed(self, address: str, client_id: str) -> None:
+    def failed(self, address: str | None, client_id: str) -> None:
         if len(self._failures) > CROWDED and self._clock.monotonic() > self._swept + SWEEP_SECONDS:
             self._failures = {key: times for key in self._failures if (times := self._recent(*key))}
             self._swept = self._clock.monotonic()
         self._failures.setdefault((address, client_id), []).append(self._clock.monotonic())
 
-    def _recent(self, address: str, client_id: str) -> list[float]:
+    def _recent(self, address: str | None, client_id: str) -> list[float]:
         since = self._clock.monotonic() - WINDOW
         recent = [moment for moment in self._failures.get((address, client_id), []) if moment > since]
         if (address, client_id) in self._failures:
@@ -66,17 +66,20 @@ class AuthorizationServer:
         secret: str,
         scope: str | None = None,
         resources: tuple[Resource, ...] = (),
-        address: str = "in process",
+        address: str | None = None,
     ) -> Grant:
+        """`authenticate` and `give` in one."""
+        return self.give(await self.authenticate(client_id, secret, address), scope, *resources)
+
+    def give(self, client: Client, scope: str | None, *resources: Resource) -> Grant:
         """A token with what was asked for, as far as the client may have it; all of the client's when nothing was
-        asked. Raises `GrantError` (invalid_client, invalid_scope) or `TooMany`."""
-        client = await self.authenticate(client_id, secret, address)
+        asked. Raises `GrantError` (invalid_scope)."""
         scopes = self._asked(client, scope)
         return Grant(self._auth.issue(client, scopes, *resources), scopes)
 
-    async def authenticate(self, client_id: str, secret: str, address: str) -> Client:
-        """The client of this id and secret. Raises `GrantError` (invalid_client), after the same work for a client that
-        does not exist, or `TooMany`."""
+    async def authenticate(self, client_id: str, secret: str, address: str | None = None) -> Client:
+        """The client of this id and secret; `address` None is in process. Raises `GrantError` (invalid_client), after
+        the same work for a client that does not exist, or `TooMany`."""
         self._throttle.check(address, client_id)
         client = await self._clients.find(client_id)
         self._throttle.check(address, client_id)  # again: others may have guessed meanwhile
@@ -85,25 +88,25 @@ class AuthorizationServer:
             self._throttle.failed(address, client_id)
             raise GrantError("invalid_client", "the client is unknown or its secret is wrong", client_id)
         if client.suspended:
-            raise GrantError("unauthorized_client", "the client is in quarantine: it gets no tokens", client_id)
+            raise GrantError("unauthorized_client", f"{client.name} is in quarantine: it gets no tokens", client_id)
         return client
 
-    async def introspect(self, client: Client, token: str, site: str) -> dict[str, Any]:
+    async def introspect(self, client: Client, token: str) -> dict[str, Any]:
         """What `token` is worth (RFC 7662): its claims if it is good and `client` may know that, because it is its own
         or because of the scope `tokens:introspect`; for everything else just that it is not active."""
         try:
-            claims, owner = await self._auth.inspect(token, site)
+            claims, owner = await self._auth.inspect(token)
         except InvalidToken:
             return {"active": False}
         if owner.client_id != client.client_id and Scope.TOKENS_INTROSPECT not in client.scopes:
             return {"active": False}
         return {"active": True, "token_type": "Bearer", "username": owner.name, **claims}
 
-    async def revoke(self, client: Client, token: str, site: str) -> None:
+    async def revoke(self, client: Client, token: str) -> None:
         """The token is no longer good (RFC 7009); one that is not good anyway is none of our worries. Raises
         `GrantError` (invalid_grant) for a token of another client."""
         try:
-            claims, owner = await self._auth.inspect(token, site)
+            claims, owner = await self._auth.inspect(token)
         except InvalidToken:
             return
         if owner.client_id != client.client_id:

@@ -111,7 +111,13 @@ def _line(cells: Sequence[Cell]) -> str:
 
 
 async def _run(arguments: Query, caller: Caller) -> Rows:
-    return await asyncio.to_thread(query, caller.bank, arguments.query)
+    bank = caller.bank
+    async with bank.queue:
+        try:
+            return await asyncio.to_thread(query, bank, arguments.query)
+        except asyncio.CancelledError:
+            bank.interrupt()
+            raise
 
 
 database_query = Tool(

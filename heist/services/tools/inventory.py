@@ -45,6 +45,7 @@ class Inventory:
         principal.require(Scope.TOOLS_ADMIN)
         tool = self._registry.named(name)
         async with self._switching:
+            await self.restore()  # another process over this database may have switched it
             if self._registry.is_on(name) == on:
                 return
             kind = ToolAdded if on else ToolRemoved
@@ -69,6 +70,6 @@ class Inventory:
             calls=calls,
             succeeded=sum(one.calls for one in use if one.fault is None),
             faults={one.fault: one.calls for one in use if one.fault is not None},
-            milliseconds=sum(one.milliseconds * one.calls for one in use) / calls if calls else 0.0,
+            milliseconds=round(sum(one.milliseconds * one.calls for one in use) / calls, 1) if calls else 0.0,
             last=max((one.last for one in use), default=None),
         )

@@ -40,6 +40,8 @@ from heist.services.auth import Auth, Principal, Resource, bearer, challenge
 from heist.services.tools.outside import Outside
 from heist.services.tools.registry import Outcome, Registry
 
+IDLE_SECONDS = 600.0
+SESSIONS = 1000
 LOOK_SECONDS = 1.0
 """How often a listening stream looks whether its token is still good."""
 Context = ServerRequestContext[Any, Request]
@@ -80,7 +82,9 @@ class Mcp:
             on_subscriptions_listen=ListenHandler(self._changes),
         )
         server.add_notification_handler("notifications/initialized", NotificationParams, self._keep_told)
-        self._wire = StreamableHTTPSessionManager(server, json_response=True)
+        self._wire = StreamableHTTPSessionManager(
+            server, json_response=True, session_idle_timeout=IDLE_SECONDS, max_sessions=SESSIONS
+        )
 
     def opened(self) -> AbstractAsyncContextManager[None]:
         """Runs what the sessions of clients need; once per app."""

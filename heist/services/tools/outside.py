@@ -1,5 +1,6 @@
 """A tool call from outside of a turn: let in by its token, run, and put on record."""
 
+import asyncio
 from typing import Literal
 
 from heist.bus import Bus
@@ -10,6 +11,15 @@ from heist.services.clients import Clients
 from heist.services.tools.registry import Outcome, Registry, recordable
 
 Form = Literal["http", "mcp"]
+
+
+def withheld(clients: Clients, client_id: str, outcome: Outcome) -> Outcome:
+    """The outcome of an agent's call, or, if the agent was put in quarantine or dismissed while it ran, that it was."""
+    client = clients.agent(client_id)
+    if client is not None and not client.suspended:
+        return outcome
+    refusal = InvalidToken("the token stopped being good while the tool ran; the result is withheld", client_id)
+    return Outcome(outcome.tool, outcome.arguments, str(refusal), None, "token", refusal, outcome.milliseconds)
 
 
 class Outside:
@@ -34,25 +44,35 @@ class Outside:
             raise
 
     async def call(self, principal: Principal, tool: str, arguments: object) -> Outcome:
-        """The outcome, once it is on record; raises `StoreError` when it could not be put there."""
-        outcome = await self._registry.call(principal, tool, arguments)
+        """The outcome, once it is on record; raises `StoreError` when it could not be put there. A caller that does not
+        wait for it is on record too, and an agent that is put in quarantine meanwhile does not get it."""
+        try:
+            outcome = await self._registry.call(principal, tool, arguments)
+        except asyncio.CancelledError:
+            gone = "the caller did not wait for the answer"
+            cancelled = Outcome(tool, recordable(arguments), gone, None, "cancelled", None, 0.0)
+            self._bus.post(self._event(principal.session_id, principal.name, cancelled))
+            raise
+        if principal.session_id is not None:
+            outcome = withheld(self._clients, principal.client_id, outcome)
         await self._record(principal.session_id, principal.name, outcome)
         return outcome
 
     async def _record(self, session_id: str | None, agent: str, outcome: Outcome) -> None:
-        await self._bus.publish(
-            ToolCalled(
-                session_id=session_id,
-                turn=None,
-                agent=agent,
-                tool=sound(outcome.tool[:64]),
-                arguments=outcome.arguments,
-                result=outcome.text,
-                success=outcome.success,
-                fault=outcome.fault,
-                form=self._form,
-                milliseconds=outcome.milliseconds,
-            )
-        )
+        await self._bus.publish(self._event(session_id, agent, outcome))
         if outcome.error:
             outcome.error.recorded = True
+
+    def _event(self, session_id: str | None, agent: str, outcome: Outcome) -> ToolCalled:
+        return ToolCalled(
+            session_id=session_id,
+            turn=None,
+            agent=agent,
+            tool=sound(outcome.tool[:64]),
+            arguments=outcome.arguments,
+            result=outcome.text,
+            success=outcome.fault is None,
+            fault=outcome.fault,
+            form=self._form,
+            milliseconds=outcome.milliseconds,
+        )

@@ -1,5 +1,6 @@
 """Tools of others: found by the entry point `heist.tools`, taken in or turned away with a reason."""
 
+import inspect
 import logging
 import re
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def find(builtin: Sequence[AnyTool]) -> Found:
             if tool.name in tools:
                 raise ConfigError(f"there is already a tool {tool.name!r}")
         except ConfigError as error:
-            log.warning("the tool %s is left out: %s", entry.name, error)
+            log.info("the tool %s is left out: %s", entry.name, error)
             refused.append((entry.name, str(error)))
         else:
             tools[tool.name] = tool
@@ -62,8 +63,10 @@ def check(tool: AnyTool) -> None:
         raise ConfigError("its arguments must be a class of Arguments with at least one field")
     if not (isinstance(tool.result, type) and issubclass(tool.result, Result)):
         raise ConfigError("its result must be a class of Result")
-    if not callable(tool.run):
-        raise ConfigError(f"what runs it cannot be called, it is {type(tool.run).__name__}")
+    if bare := [name for name, field in tool.arguments.model_fields.items() if not field.description]:
+        raise ConfigError(f"its argument {bare[0]!r} needs a description")
+    if not (inspect.iscoroutinefunction(tool.run) or inspect.iscoroutinefunction(type(tool.run).__call__)):
+        raise ConfigError("what runs it must be an async function of the arguments and the caller")
     try:
         _ = tool.schema, tool.result_schema
     except Exception as error:  # pydantic has several, and fields may bring their own

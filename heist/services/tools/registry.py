@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +25,7 @@ LARGEST = 32_000
 """Bytes of a result as JSON; what is larger is the tool's failure."""
 SECONDS = 10.0
 """How long a tool may take; the ones of the house end much earlier by themselves."""
-Fault = Literal["arguments", "scope", "token", "unknown", "service"]
+Fault = Literal["arguments", "scope", "token", "unknown", "service", "cancelled"]
 log = logging.getLogger(__name__)
 
 
@@ -97,7 +98,8 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 class Outcome(NamedTuple):
     """How a call went. `text` is what the caller gets to read: the result, or the sentence of `error`; `result` is the
     same for programs, None when there is none. `fault` says whose fault a failure was: the caller's `arguments`,
-    `scope`, `token` or choice of tool (`unknown`), or the `service`."""
+    `scope`, `token` or choice of tool (`unknown`), or the `service`; `cancelled` is nobody's, the caller
+    did not wait."""
 
     tool: str
     arguments: JsonValue
@@ -218,22 +220,18 @@ class Registry:
         return tool
 
     async def _run(self, tool: Tool[A, R], arguments: A, principal: Principal) -> tuple[str, dict[str, JsonValue]]:
-        """What the tool gives, for those who read and for programs. Whatever else a tool does, it is its own
-        failure."""
+        """What the tool gives, for those who read and for programs. Whatever else a tool does, it is its own failure;
+        it runs in a task of its own, so that one that does not let itself be ended keeps nobody waiting."""
+        running = asyncio.create_task(_attempt(tool, arguments, Caller(principal, self._bank)))
         try:
-            async with asyncio.timeout(SECONDS) as limit:
-                given = await tool.run(arguments, Caller(principal, self._bank))
-            return _shown(tool, given)
-        except (ToolError, InsufficientScope):
-            raise
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
-            raise _failure(tool, error) from None
-        except Exception as error:
-            if isinstance(error, TimeoutError) and limit.expired():
-                raise ToolFailure(f"the tool {tool.name} has not answered within {SECONDS:g} s") from None
-            raise _failure(tool, error) from error
+            await asyncio.wait([running], timeout=SECONDS)
+        finally:
+            running.cancel()
+        if not running.done():
+            raise ToolFailure(f"the tool {tool.name} has not answered within {SECONDS:g} s")
+        if isinstance(given := running.result(), BaseException):
+            raise _told(tool, given)
+        return given
 
     def _bank(self, principal: Principal) -> Bank:
         if principal.session_id is not None:
@@ -291,9 +289,31 @@ def _shown(tool: Tool[A, R], given: R) -> tuple[str, dict[str, JsonValue]]:
     return text, parsed
 
 
-def _failure(tool: AnyTool, error: BaseException) -> ToolFailure:
+async def _attempt(tool: Tool[A, R], arguments: A, caller: Caller) -> tuple[str, dict[str, JsonValue]] | BaseException:
+    """What the tool gives, or whatever it raised: an exit of somebody else's code must not become one of the house."""
+    try:
+        return _shown(tool, await tool.run(arguments, caller))
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        return error
+
+
+def _told(tool: AnyTool, error: BaseException) -> HeistError:
+    """The error as a caller may be told of it."""
+    try:
+        said = sound(str(error))[:LONGEST]
+    except Exception:
+        said = ""
+    match error:
+        case ToolFailure():
+            return ToolFailure(said)
+        case ToolError():
+            return ToolError(said)
+        case InsufficientScope(scope=scope) if re.fullmatch(r"[a-z0-9_:]{1,65}", str(scope)):
+            return InsufficientScope(said, str(scope), sound(error.client))
     log.error("the tool %s failed", tool.name, exc_info=error)
-    why = str(error) if isinstance(error, HeistError) else type(error).__name__
+    why = said if isinstance(error, HeistError) and said else type(error).__name__
     return ToolFailure(f"the tool {tool.name} failed: {why}")
 
 

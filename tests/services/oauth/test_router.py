@@ -389,7 +389,8 @@ def test_what_is_not_good_is_not_active_and_no_reason_is_given(door: Door, me: K
     elsewhere = door.http.post(
         "/oauth/token", data={"grant_type": "client_credentials", **me.form}, headers={"Host": "localhost:8008"}
     ).json()["access_token"]
-    for token in (*tokens, in_process, elsewhere, "garbage", "a.b.c", "ÿ", "x" * 5000):
+    assert door.ask(auditor, "/oauth/introspect", token=elsewhere).json()["iss"] == "http://localhost:8008"
+    for token in (*tokens, in_process, "garbage", "a.b.c", "ÿ", "x" * 5000):
         answer = door.ask(auditor, "/oauth/introspect", token=token)
         assert (answer.status_code, answer.json()) == (200, {"active": False})
 

@@ -211,7 +211,7 @@ async def test_introspection_tells_a_client_all_of_its_own_token(house: House) -
     known = house.outsider()
     token = await house.token(known)
     client = await house.server.authenticate(*known, "10.0.0.1")
-    worth = await house.server.introspect(client, token, SITE)
+    worth = await house.server.introspect(client, token)
     claims = jwt.decode(token, options={"verify_signature": False})
     assert worth == claims | {"active": True, "token_type": "Bearer", "username": client.name}
     assert worth["aud"] == [REST.uri, MCP.uri]
@@ -222,17 +222,17 @@ async def test_a_token_for_one_part_can_be_inspected_and_revoked_all_the_same(ho
     known = house.outsider()
     token = await house.token(known, resource)
     client = await house.server.authenticate(*known, "10.0.0.1")
-    assert (await house.server.introspect(client, token, SITE))["aud"] == resource.uri
-    await house.server.revoke(client, token, SITE)
-    assert await house.server.introspect(client, token, SITE) == {"active": False}
+    assert (await house.server.introspect(client, token))["aud"] == resource.uri
+    await house.server.revoke(client, token)
+    assert await house.server.introspect(client, token) == {"active": False}
 
 
 async def test_introspection_tells_nothing_of_a_token_of_another_without_the_scope_for_it(house: House) -> None:
     token = await house.token(house.outsider())
     stranger = await house.server.authenticate(*house.outsider(), "10.0.0.1")
-    assert await house.server.introspect(stranger, token, SITE) == {"active": False}
+    assert await house.server.introspect(stranger, token) == {"active": False}
     auditor = await house.server.authenticate(*house.outsider(frozenset({"tokens:introspect"})), "10.0.0.1")
-    assert (await house.server.introspect(auditor, token, SITE))["active"] is True
+    assert (await house.server.introspect(auditor, token))["active"] is True
 
 
 async def test_a_token_that_is_not_good_is_not_active(house: House) -> None:
@@ -240,19 +240,19 @@ async def test_a_token_that_is_not_good_is_not_active(house: House) -> None:
     quarantined, disabled, late = house.agent(), house.outsider(), house.outsider()
     tokens = [await house.token(known) for known in (quarantined, disabled, late)]
     for token in tokens:
-        assert (await house.server.introspect(auditor, token, SITE))["active"] is True
+        assert (await house.server.introspect(auditor, token))["active"] is True
     house.clients.suspend(quarantined.client_id)
     house.registrations.disable(disabled.client_id, AT)
     house.clock.advance(LIFETIME + 5)
     in_process = (await house.server.grant(*house.agent())).access_token
     for token in (*tokens, in_process, "garbage", "", "a.b.c", "\ud800"):
-        assert await house.server.introspect(auditor, token, SITE) == {"active": False}
+        assert await house.server.introspect(auditor, token) == {"active": False}
 
 
 async def test_revoking_the_token_of_another_is_refused_and_changes_nothing(house: House) -> None:
     token = await house.token(house.outsider())
     auditor = await house.server.authenticate(*house.outsider(frozenset({"tokens:introspect"})), "10.0.0.1")
-    assert await refused(house.server.revoke(auditor, token, SITE)) == "invalid_grant"
+    assert await refused(house.server.revoke(auditor, token)) == "invalid_grant"
     assert (await house.auth.verify(token, REST)).scopes == BOTH
 
 
@@ -260,9 +260,9 @@ async def test_revoking_what_is_no_good_token_is_no_error(house: House) -> None:
     known = house.outsider()
     client = await house.server.authenticate(*known, "10.0.0.1")
     token = await house.token(known)
-    await house.server.revoke(client, token, SITE)
+    await house.server.revoke(client, token)
     for worthless in (token, "garbage", "a.b.c"):
-        await house.server.revoke(client, worthless, SITE)
+        await house.server.revoke(client, worthless)
     with pytest.raises(InvalidToken, match="revoked"):
         await house.auth.verify(token, REST)
 
