@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,20 @@ def test_two_active_clients_never_share_a_name_and_any_number_of_disabled_ones_m
             connection.exec_driver_sql(f"INSERT INTO clients VALUES ('c{number}', 'a', 'h', 's', 't', {ended})")
     with pytest.raises(IntegrityError, match="UNIQUE"), engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO clients VALUES ('c4', 'a', 'h', 's', 't', NULL)")
+
+
+def test_many_who_begin_at_once_on_a_new_database_all_find_it_made(tmp_path: Path) -> None:
+    engines = [connect(f"sqlite:///{tmp_path}/new.db") for _ in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(upgrade, engines))
+    at, wanted = revisions(engines[0])
+    assert at == wanted
+
+
+def test_a_newer_database_is_not_said_to_be_fine(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/new.db")
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="of another version of heist"):
+        revisions(engine)

@@ -153,3 +153,13 @@ async def test_every_tool_is_counted_over_all_sessions_and_outsiders(runtime: Ru
     assert calculator.last is not None
     assert (stocked["file_reader"].calls, stocked["file_reader"].faults) == (1, {"service": 1})
     assert (stocked["database_query"].calls, stocked["database_query"].last) == (0, None)
+
+
+async def test_of_two_processes_over_one_database_each_switches_what_is_so_in_the_log(settings: Settings) -> None:
+    async with Runtime(settings).opened() as first, Runtime(settings).opened(recover=False) as second:
+        await first.inventory.switch(USER, "calculator", False)
+        await second.inventory.switch(USER, "calculator", True)
+        await first.inventory.switch(USER, "calculator", True)  # it is on already, as the log knows
+        assert first.registry.is_on("calculator")
+        assert second.registry.is_on("calculator")
+        assert first.queries.switched() == {"calculator": "tool.added"}

@@ -1,6 +1,9 @@
 """Calls from outside of a turn: let in by their token, and on record before they are answered."""
 
+import asyncio
+
 import pytest
+from pydantic import Field
 
 from heist import events as e
 from heist.agents.sessions import Order
@@ -9,6 +12,7 @@ from heist.runtime import Runtime
 from heist.services.auth import Principal, Resource, Scope
 from heist.services.clients import hashed, new_credentials
 from heist.services.tools.outside import Form, Outside
+from heist.services.tools.registry import Arguments, Caller, Result, Tool
 from heist.store.clients import Registrations
 from tests.conftest import USER
 
@@ -95,3 +99,55 @@ async def test_a_call_that_cannot_be_put_on_record_is_not_answered(runtime: Runt
 async def test_a_tools_name_of_any_length_fits_into_the_record(runtime: Runtime, outside: Outside) -> None:
     await outside.call(Principal("laptop", frozenset()), "x" * 10_000, {})
     assert [(called.tool, called.fault) for called in calls(runtime)] == [("x" * 64, "unknown")]
+
+
+class Slow(Arguments):
+    word: str = Field("", description="a word")
+
+
+class Word(Result):
+    word: str
+
+
+def slow(runtime: Runtime, begun: asyncio.Event, go_on: asyncio.Event) -> Runtime:
+    """The house with a tool that says that it has begun and waits to be let go on."""
+
+    async def run(arguments: Slow, _: Caller) -> Word:
+        begun.set()
+        await go_on.wait()
+        return Word(word=arguments.word)
+
+    tool = Tool("slow", "Takes its time.", Scope.CALCULATOR, Slow, Word, run)
+    runtime.registry.tools = {**runtime.registry.tools, "slow": tool}
+    return runtime
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_on_record(runtime: Runtime, outside: Outside) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    slow(runtime, begun, go_on)
+    principal = await outside.admit(await outsider(runtime, Scope.CALCULATOR), PLACE, "slow", {})
+    call = asyncio.create_task(outside.call(principal, "slow", {"word": "x"}))
+    await begun.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    runtime.bus.flush()
+    await asyncio.sleep(0.1)
+    [called] = calls(runtime)
+    assert (called.tool, called.success, called.fault, called.arguments) == ("slow", False, "cancelled", {"word": "x"})
+
+
+async def test_what_ran_while_its_agent_was_put_in_quarantine_is_withheld(runtime: Runtime, outside: Outside) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    slow(runtime, begun, go_on)
+    session_id, client_id, token = await agent(runtime, Scope.CALCULATOR)
+    principal = await outside.admit(token, PLACE, "slow", {})
+    call = asyncio.create_task(outside.call(principal, "slow", {"word": "the secret"}))
+    await begun.wait()
+    runtime.clients.suspend(client_id)
+    go_on.set()
+    outcome = await call
+    assert (outcome.fault, outcome.result) == ("token", None)
+    assert "the secret" not in outcome.text
+    [called] = calls(runtime)
+    assert (called.session_id, called.fault, called.success) == (session_id, "token", False)

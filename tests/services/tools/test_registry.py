@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -665,3 +666,34 @@ def test_a_tools_result_schema_closes_the_object_and_requires_each_field(tool: A
     schema = tool.result_schema
     assert schema["additionalProperties"] is False
     assert sorted(schema["required"]) == sorted(schema["properties"])
+
+
+class Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("exit_", [SystemExit(7), KeyboardInterrupt(), Own("out"), asyncio.CancelledError()])
+async def test_an_exit_of_somebody_elses_code_is_its_own_failure_and_nobodys_end(exit_: BaseException) -> None:
+    async def work(_: Question, __: Caller) -> Said:
+        raise exit_
+
+    outcome = await oracle(work).call(SEER, "oracle", "why?")
+    assert (outcome.fault, outcome.success) == ("service", False)
+
+
+async def test_a_tool_that_does_not_let_itself_be_ended_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("heist.services.tools.registry.SECONDS", 0.05)
+    go_on = asyncio.Event()
+
+    async def work(_: Question, __: Caller) -> Said:
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+        return Said(said="late")
+
+    async with asyncio.timeout(2):
+        outcome = await oracle(work).call(SEER, "oracle", "why?")
+    assert outcome.fault == "service"
+    assert "has not answered within" in outcome.text
+    go_on.set()
+    await asyncio.sleep(0)
