@@ -36,6 +36,9 @@ test-llm: $(VENV)/llm.stamp       ## a session against llama.cpp with a real, sm
 conformance: $(VENV)/conformance.stamp  ## clients and suites of others, of Python and JavaScript; needs npm
 	@$(BIN)/python -m tests.conformance.run
 
+demo-llm: weights                 ## six agents by three rounds with a real model, measured; minutes of one core
+	$(BIN)/python -m tests.demo_llm --model $(LOCAL) $(DEMO)
+
 bench: $(VENV)/test.stamp         ## our overhead beside the bare client's
 	$(BIN)/python -m tests.bench
 
@@ -61,4 +64,19 @@ $(VENV)/llm.stamp: $(VENV)/test.stamp
 
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check schemathesis==4.32.5
+	@touch $@
+
+# make run LLM=local serves with a real model of its own, fetched once; LOCAL=smollm2 takes the small one.
+LOCAL ?= qwen1.5b
+ifeq ($(LLM),local)
+run: export HEIST_LLM = local:$(LOCAL)
+run: weights
+endif
+
+.PHONY: weights demo-llm
+weights: $(VENV)/local.stamp
+	@$(BIN)/heist model pull $(LOCAL) > /dev/null
+
+$(VENV)/local.stamp: $(VENV)/run.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[llm]"
 	@touch $@

@@ -7,7 +7,7 @@ one beside; inside a package siblings may use each other, without a ring. Data g
     app                                    put it on a port
     web  runtime                           show one session; build every part once
     agents                                 the crew, its turns, its orchestrator
-    services                               who may do what, and the tools
+    services                               who may do what, the tools, what is remembered
     llm  store  world  bus                 models, the audit, the bank, who listens
     settings  events  clock  seeds         the words that every room speaks
     configfile                             a file, read or refused in one sentence

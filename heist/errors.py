@@ -14,7 +14,12 @@
     │   └── ToolFailure       503  the tool itself is at fault
     ├── ModelError            502  the model server refused, or said something unusable
     │   ├── ModelUnreachable  503  nobody answers at its address
-    │   └── ModelTimeout      504  it took too long
+    │   │   └── ModelDown     503  it has failed so often that it is not asked for a while
+    │   ├── ModelBusy         503  it says that it cannot just now: `retry_after` seconds
+    │   ├── ModelTimeout      504  it took too long
+    │   ├── ModelBroke        502  it failed in the middle of its answer, or by a fault of its own
+    │   ├── ModelOverflow     502  the prompt is longer than its context
+    │   └── CassetteMiss      502  a recording holds no answer to this prompt
     └── StoreError            503  the audit could not be written
 
 Each message is one sentence that a user can act on. What the model can mend goes back to the model; the rest goes up
@@ -126,6 +131,31 @@ class ModelError(HeistError):
 class ModelUnreachable(ModelError):
     status = 503
     code = "model_unreachable"
+
+
+class ModelDown(ModelUnreachable):
+    code = "model_down"
+
+
+class ModelBusy(ModelError):
+    status = 503
+    code = "model_busy"
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelBroke(ModelError):
+    code = "model_broke"
+
+
+class ModelOverflow(ModelError):
+    code = "model_overflow"
+
+
+class CassetteMiss(ModelError):
+    code = "cassette_miss"
 
 
 class ModelTimeout(ModelError):

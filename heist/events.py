@@ -25,14 +25,49 @@ class SessionFact(Fact):
     session_id: str
 
 
+class Voice(BaseModel):
+    """A model that somebody speaks by: `model` at `server`, found by `llm` if the crew file gives an address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str
+    server: str
+    simulated: bool
+    llm: str | None
+    temperature: float
+    max_tokens: int
+
+
 class Seat(BaseModel):
-    """One agent of a crew, as the crew file gives it."""
+    """One agent of a crew, as the crew file gives it. Without a `voice` of its own it speaks by the session's model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     role: str
     persona: str
     scopes: tuple[str, ...]
+    voice: Voice | None = None
+
+
+class Budget(BaseModel):
+    """What a session may spend, in all; None is no limit. `prices` are money per million tokens, (prompt, completion),
+    by model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    tokens: int | None = None
+    calls: int | None = None
+    seconds: float | None = None
+    money: float | None = None
+    prices: dict[str, tuple[float, float]] = {}
+
+
+class Memory(BaseModel):
+    """How much is remembered, in tokens; `summariser` writes the blocks, the session's model if it is None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    prompt: int = 3500
+    threshold: int = 1000
+    block: int = 200
+    summariser: Voice | None = None
 
 
 class SessionStarted(SessionFact):
@@ -57,6 +92,9 @@ class SessionStarted(SessionFact):
     simulated: bool
     words_per_second: float
     tools: tuple[str, ...] | None = None
+    llm: str | None = None
+    memory: Memory = Memory()
+    budget: Budget = Budget()
     by: str
     process: int
 
@@ -138,7 +176,15 @@ class Turn(SessionFact):
 
 
 class MessageStarted(Turn):
+    """With what the agent is offered and gets to hear, so that the log alone tells what it saw: `tools` by name, and
+    how many messages (`left_out`) and which parts of the prompt (`without`) there was no room for, beyond what the
+    record holds in short."""
+
     kind: Literal["message.started"] = "message.started"
+    tools: tuple[str, ...] = ()
+    form: Literal["native", "schema", "text"] = "native"
+    left_out: int = 0
+    without: tuple[str, ...] = ()
 
 
 class MessageDelta(SessionFact):
@@ -160,9 +206,11 @@ class MessageCompleted(Turn):
     text: str
     model: str
     model_calls: int
+    form: Literal["native", "schema", "text"] = "native"
     prompt_tokens: int
     completion_tokens: int
     estimated: bool
+    cached_tokens: int | None = None
     milliseconds: float
 
 
@@ -176,10 +224,12 @@ class MessageFailed(Turn):
 
 
 class MessageInterrupted(Turn):
-    """The turn was cut off in the middle and does not count: it will be taken again if the session goes on."""
+    """The turn was cut off in the middle and does not count: it will be taken again if the session goes on. `error` is
+    the code when a model error cut it off."""
 
     kind: Literal["message.interrupted"] = "message.interrupted"
     reason: str
+    error: str = ""
 
 
 class ToolCalled(Fact):
@@ -195,8 +245,55 @@ class ToolCalled(Fact):
     result: str
     success: bool
     fault: Literal["arguments", "scope", "token", "unknown", "service", "cancelled"] | None
-    form: Literal["native", "text", "http", "mcp"]
+    form: Literal["native", "schema", "text", "http", "mcp"]
     milliseconds: float
+
+
+class MemoryCompressed(SessionFact):
+    """The turns `first` to `last` are told in short from now on: to everybody, or to `owner` alone if it is an agent's
+    own memory. `level` 1 stands for turns, 2 for blocks of level 1, and so on; `by` is the model, or `extract` where
+    none was asked."""
+
+    kind: Literal["memory.compressed"] = "memory.compressed"
+    owner: str
+    first: int
+    last: int
+    level: int
+    text: str
+    by: str
+
+
+class ModelDegraded(Fact):
+    """A model server is given up on for a while; whoever speaks by it waits."""
+
+    kind: Literal["model.degraded"] = "model.degraded"
+    server: str
+    reason: str
+
+
+class ModelRestored(Fact):
+    kind: Literal["model.restored"] = "model.restored"
+    server: str
+
+
+class ModelWarmed(SessionFact):
+    """The model has answered for the first time, to a word that is no turn's: a server may load it for a minute first.
+    `error` says why it has not."""
+
+    kind: Literal["model.warmed"] = "model.warmed"
+    model: str
+    milliseconds: float
+    error: str = ""
+
+
+class BudgetReached(SessionFact):
+    """A limit of the session's budget is reached, so it ends: `spent` of `limit`, of tokens, calls, seconds, or
+    money."""
+
+    kind: Literal["budget.reached"] = "budget.reached"
+    of: Literal["tokens", "calls", "seconds", "money"]
+    limit: float
+    spent: float
 
 
 class ToolAdded(Fact):
@@ -282,6 +379,11 @@ Event = Annotated[
     | MessageFailed
     | MessageInterrupted
     | ToolCalled
+    | MemoryCompressed
+    | ModelDegraded
+    | ModelRestored
+    | ModelWarmed
+    | BudgetReached
     | ToolAdded
     | ToolRemoved
     | AgentQuarantined

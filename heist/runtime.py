@@ -14,10 +14,14 @@ from heist.agents.sessions import House, Sessions
 from heist.bus import Bus
 from heist.clock import Clock, SystemClock
 from heist.errors import HeistError
-from heist.llm.source import Source
+from heist.events import ModelDegraded, ModelRestored
+from heist.llm.endpoint import Patience
+from heist.llm.resilience import State
+from heist.llm.source import Source, Wanted
 from heist.services.auth import Auth, Scope
 from heist.services.clients import Clients
 from heist.services.keys import Keys
+from heist.services.memory.memory import Memory, tools
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools import plugins
 from heist.services.tools.calculator import calculator
@@ -71,17 +75,21 @@ class Runtime:
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
-        self.plugins = plugins.find((calculator, database_query, file_reader))
+        self.plugins = plugins.find((calculator, database_query, file_reader, *tools(Memory(self.queries))))
         self.registry = Registry(self.plugins.tools, self.clock, self._lobby)
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         self.source = Source(
-            settings.llm,
-            settings.model,
-            _told(settings.llm_key),
-            settings.llm_tools,
-            (settings.llm_first_seconds, settings.llm_chunk_seconds, settings.llm_answer_seconds),
+            Wanted(
+                settings.llm,
+                settings.model,
+                _told(settings.llm_key),
+                settings.llm_tools,
+                Patience(settings.llm_first_seconds, settings.llm_chunk_seconds, settings.llm_answer_seconds),
+                settings.llm_slots,
+            ),
             self.clock,
+            self._model_changed,
         )
         self.sessions = Sessions(
             House(
@@ -103,6 +111,10 @@ class Runtime:
     def scopes(self) -> frozenset[str]:
         """Every scope that there is, those of the plug-ins among them."""
         return self.registry.scopes | set(Scope)
+
+    def _model_changed(self, server: str, state: State, reason: str) -> None:
+        event = ModelRestored(session_id=None, server=server)
+        self.bus.post(event if state == "closed" else ModelDegraded(session_id=None, server=server, reason=reason))
 
     def _lobby(self) -> Bank:
         """The bank that callers from outside of every session look into: that of the crew in `crew.yaml`."""
@@ -186,4 +198,11 @@ class Runtime:
             return Finding("model", False, str(error), "start it, or mend HEIST_LLM or HEIST_MODEL")
         if model.simulated:
             return Finding("model", True, self.source.notice or "the crew is simulated, as HEIST_LLM says")
-        return Finding("model", True, f"{model.name} by {model.server}")
+        able = model.ability
+        known = [
+            f"{able.context} tokens of context" if able.context else "context not told",
+            f"{able.slots} at once" if able.slots else "as many at once as it bears",
+            f"tools {model.form}",
+            "counts tokens" if able.tokenizer else "tokens estimated",
+        ]
+        return Finding("model", True, f"{model.name} by {model.server}: {', '.join(known)}")

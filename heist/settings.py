@@ -19,9 +19,11 @@ def shipped(name: str) -> Path:
 
 
 def _model_source(value: str) -> str:
-    if value in ("auto", "simulated") or re.fullmatch(r"https?://[!-~]+", value):
+    if value in ("auto", "simulated") or re.fullmatch(r"local(:.+)?", value) or re.fullmatch(r"https?://[!-~]+", value):
         return value
-    raise ValueError(f"expected auto, simulated or a base URL such as http://127.0.0.1:1234/v1, found {value!r}")
+    raise ValueError(
+        f"expected auto, simulated, local, local:NAME or a base URL such as http://127.0.0.1:1234/v1, found {value!r}"
+    )
 
 
 def _long_enough(value: SecretStr | None) -> SecretStr | None:
@@ -48,14 +50,21 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEIST_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     llm: Annotated[str, AfterValidator(_model_source)] = Field(
-        "auto", description="who speaks: `auto` (a local server if one is found), `simulated`, or a base URL"
+        "auto",
+        description="who speaks: `auto` (a local server if one is found), `simulated`, a base URL, or `local`, "
+        "`local:NAME`, `local:FILE.gguf` for a model that heist runs itself",
     )
     model: str | None = Field(None, description="the model's name; unset: the one that the server has loaded")
     llm_key: Annotated[SecretStr | None, AfterValidator(_plain)] = Field(
         None, description="the model server's API key, if it wants one"
     )
-    llm_tools: Literal["auto", "native", "text"] = Field(
-        "auto", description="how tools are offered: native calls, text, or native until the server refuses them"
+    llm_tools: Literal["auto", "native", "schema", "text"] = Field(
+        "auto",
+        description="how tools are offered: native calls, a field of a JSON answer, text, or the best of them that "
+        "the server is not known to lack",
+    )
+    llm_slots: int | None = Field(
+        None, ge=1, le=10_000, description="how many calls a server is given at once; unset: what it tells"
     )
     llm_first_seconds: float = Field(120.0, gt=0, description="patience for a model's first byte, in seconds")
     llm_chunk_seconds: float = Field(60.0, gt=0, description="patience between two chunks of an answer, in seconds")

@@ -118,14 +118,24 @@ def answer(body: dict[str, object]) -> bytes | None:
 class Connection(asyncio.Protocol):
     """One keep-alive connection: reads whole requests, answers each in order."""
 
-    def __init__(self, delay: float, seen: list[dict[str, object]] | None = None) -> None:
+    def __init__(
+        self,
+        delay: float,
+        seen: list[dict[str, object]] | None = None,
+        models: tuple[str, ...] = (MODEL,),
+        connections: set[asyncio.Transport] | None = None,
+    ) -> None:
         self.delay = delay
         self.seen = seen
+        self.models = models
+        self.connections = connections
         self.buffer = b""
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass of asyncio's
+        if self.connections is not None:
+            self.connections.add(self.transport)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -152,7 +162,8 @@ class Connection(asyncio.Protocol):
                 self.seen.append(request)
             asyncio.get_running_loop().call_later(self.delay, self.reply, answer(request))
         elif path == b"/v1/models":
-            self.reply(response("200 OK", json.dumps({"object": "list", "data": [{"id": MODEL}]}).encode()))
+            listed = [{"id": model} for model in self.models]
+            self.reply(response("200 OK", json.dumps({"object": "list", "data": listed}).encode()))
         else:
             self.reply(error("404 Not Found", "no such path"))
 
@@ -165,10 +176,17 @@ class Connection(asyncio.Protocol):
 
 
 async def listen(
-    delay: float = 0.0, port: int = 0, seen: list[dict[str, object]] | None = None
+    delay: float = 0.0,
+    port: int = 0,
+    seen: list[dict[str, object]] | None = None,
+    models: tuple[str, ...] = (MODEL,),
+    connections: set[asyncio.Transport] | None = None,
 ) -> tuple[asyncio.Server, str]:
-    """Starts the server on a free loopback port; answers it and its base URL. `seen` collects the request bodies."""
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(delay, seen), "127.0.0.1", port)
+    """Starts the server on a free loopback port; answers it and its base URL. `seen` collects the request bodies,
+    `connections` what has to be closed for the server to be gone."""
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(delay, seen, models, connections), "127.0.0.1", port
+    )
     return server, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
 
 

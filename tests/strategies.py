@@ -5,6 +5,7 @@ from typing import Literal, NoReturn
 
 from heist import events as e
 from heist.llm.model import Call, Completion, Prompt, Usage
+from tests.models import Stand
 
 CREW = ("planner", "hacker", "safecracker", "intel", "driver", "lookout")
 Fault = Literal["arguments", "scope", "token", "unknown", "service"]
@@ -100,7 +101,7 @@ def released(agent: str, session_id: str = "s1") -> e.AgentReleased:
     return e.AgentReleased(session_id=session_id, agent=agent, by="user")
 
 
-class Talker:
+class Talker(Stand):
     """A model that answers each prompt as the test's function says, with words or with a call; keeps the prompts."""
 
     name = server = "talker"

@@ -18,8 +18,9 @@ def test_the_drawing_shows_every_error_with_its_status() -> None:
 def test_the_drawing_shows_who_descends_from_whom() -> None:
     lines = re.findall(r"^ {4}([│ ]*)[├└]── (\w+)", errors.__doc__ or "", flags=re.MULTILINE)
     parent = {}
-    last = "HeistError"
+    path = ["HeistError"]
     for bars, name in lines:
-        parent[name] = last if bars else "HeistError"
-        last = last if bars else name
+        depth = len(bars) // 4 + 1
+        parent[name] = path[depth - 1]
+        path[depth:] = [name]
     assert parent == {error.__name__: error.__bases__[0].__name__ for error in family(HeistError)[1:]}

@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from heist import events as e
-from tests.strategies import session_started
+from tests.strategies import message, session_started
 
 KINDS = get_args(get_args(e.Event)[0])
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-FIELDS = {"arguments": JSON, "milliseconds": FINITE, "temperature": FINITE, "words_per_second": FINITE}
+FLOATS = ("milliseconds", "temperature", "words_per_second", "limit", "spent")
+FIELDS = {"arguments": JSON} | dict.fromkeys(FLOATS, FINITE)
+TURN = {"session_id", "turn", "round", "agent", "role"}
 EVENTS = st.sampled_from(KINDS).flatmap(
     lambda kind: st.builds(kind, **{name: FIELDS[name] for name in kind.model_fields if name in FIELDS})
 )
@@ -52,11 +54,11 @@ def test_only_deltas_are_never_stored() -> None:
     assert [kind for kind in KINDS if not kind.durable] == [e.MessageDelta]
 
 
-SESSIONLESS = {e.ToolCalled, e.ToolAdded, e.ToolRemoved, e.AccessRefused}
+SESSIONLESS = {e.ToolCalled, e.ToolAdded, e.ToolRemoved, e.AccessRefused, e.ModelDegraded, e.ModelRestored}
 
 
 @given(EVENTS)
-def test_only_calls_switches_and_refusals_may_belong_to_no_session(event: e.Event) -> None:
+def test_only_calls_switches_refusals_and_servers_may_belong_to_no_session(event: e.Event) -> None:
     told = json.loads(e.body_of(event)) | {"session_id": None}
     if type(event) in SESSIONLESS:
         assert e.parse(json.dumps(told)).session_id is None
@@ -65,7 +67,22 @@ def test_only_calls_switches_and_refusals_may_belong_to_no_session(event: e.Even
         e.parse(json.dumps(told))
 
 
-def test_a_log_from_before_sessions_had_tools_of_their_own_is_still_read() -> None:
+@pytest.mark.parametrize("added", [["tools"], ["llm", "memory", "budget"]])
+def test_a_log_from_before_sessions_had_these_fields_is_still_read(added: list[str]) -> None:
     body = json.loads(e.body_of(session_started()))
-    del body["tools"]
+    for field in added:
+        del body[field]
     assert e.parse(json.dumps(body)) == session_started()
+
+
+def test_a_log_from_before_models_differed_is_still_read() -> None:
+    started = e.MessageStarted(session_id="s1", turn=1, round=1, agent="planner", role="role")
+    for event, added in (
+        (started, ("tools", "form", "left_out")),
+        (message("s1", 1, "Fine."), ("form", "cached_tokens")),
+        (e.MessageInterrupted(**started.model_dump(include=TURN), reason="paused"), ("error",)),
+    ):
+        body = json.loads(e.body_of(event))
+        for field in added:
+            del body[field]
+        assert e.parse(json.dumps(body)) == event

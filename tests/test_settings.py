@@ -15,8 +15,8 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("HEIST_LLM", "lmstudio", "expected auto, simulated or a base URL"),
-        ("HEIST_LLM", "http://a b/v1", "expected auto, simulated or a base URL"),
+        ("HEIST_LLM", "lmstudio", "expected auto, simulated, local"),
+        ("HEIST_LLM", "http://a b/v1", "expected auto, simulated, local"),
         ("HEIST_LLM_KEY", "schl\u00fcssel", "expected a key without blanks"),
         ("HEIST_SECRET", " " * 40, "expected at least 32 bytes"),
         ("HEIST_PORT", "many", "input should be a valid integer"),
@@ -31,7 +31,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
         ("HEIST_URL", "ftp://heist.example", "expected an address without a path"),
         ("HEIST_URL", 'https://heist.example"', "expected an address without a path"),
         ("HEIST_URL", "https://heist.example\n", "expected an address without a path"),
-        ("HEIST_LLM_TOOLS", "maybe", "'auto', 'native' or 'text'"),
+        ("HEIST_LLM_TOOLS", "maybe", "'auto', 'native', 'schema' or 'text'"),
         ("HEIST_LLM_FIRST_SECONDS", "0", "greater than 0"),
     ],
 )

@@ -1,15 +1,55 @@
 """One session's state, folded from its events: whose turn it is, who hears what, which orders wait."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from heist import events as e
-from heist.agents.prompts import Cue
+from heist.agents.prompts import NOTES, Cue
 from heist.errors import Conflict, NotFound
 from heist.seeds import stream
+from heist.services.memory.facts import Entry
+from heist.services.memory.memory import remembered
+from heist.services.memory.record import Due, Record
 from heist.world.scenario import Scenario
 
 Status = Literal["running", "paused", "stopped", "completed", "failed"]
+
+
+class Spent(NamedTuple):
+    """What the session has cost by its messages: tokens, model calls, milliseconds of speech, and tokens by model."""
+
+    tokens: int = 0
+    calls: int = 0
+    milliseconds: float = 0.0
+    by_model: Mapping[str, tuple[int, int]] = MappingProxyType({})
+
+    def and_(self, message: e.MessageCompleted) -> "Spent":
+        asked, answered = self.by_model.get(message.model, (0, 0))
+        both = (asked + message.prompt_tokens, answered + message.completion_tokens)
+        return Spent(
+            self.tokens + message.prompt_tokens + message.completion_tokens,
+            self.calls + message.model_calls,
+            self.milliseconds + message.milliseconds,
+            MappingProxyType({**self.by_model, message.model: both}),
+        )
+
+    def beyond(self, budget: e.Budget) -> tuple[Literal["tokens", "calls", "seconds", "money"], float, float] | None:
+        """(which limit is reached, the limit, what is spent), if one is."""
+        if budget.tokens is not None and self.tokens >= budget.tokens:
+            return "tokens", budget.tokens, self.tokens
+        if budget.calls is not None and self.calls >= budget.calls:
+            return "calls", budget.calls, self.calls
+        if budget.seconds is not None and self.milliseconds / 1000 >= budget.seconds:
+            return "seconds", budget.seconds, self.milliseconds / 1000
+        if budget.money is not None and (money := self.money(budget)) >= budget.money:
+            return "money", budget.money, money
+        return None
+
+    def money(self, budget: e.Budget) -> float:
+        """By the budget's prices; a model without a price costs nothing."""
+        priced = ((*budget.prices.get(model, (0.0, 0.0)), *tokens) for model, tokens in self.by_model.items())
+        return sum((asked * ask + answered * answer) / 1e6 for ask, answer, asked, answered in priced)
 
 
 class Conversation:
@@ -19,6 +59,7 @@ class Conversation:
         self.session = session
         self.scenario = scenario
         self.status: Status = "running"
+        self.paused_by = ""
         self.stopping_by: str | None = None
         self.turns = 0
         self.failed = 0
@@ -29,16 +70,22 @@ class Conversation:
         self.commands: list[e.CommandIssued] = []
         self.last_command = 0
         self.quarantined: dict[str, e.AgentQuarantined] = {}
+        self.spent = Spent()
+        self.record = Record()
+        self.notes = {seat.name: Record() for seat in session.seats}
         self._orders: list[tuple[e.Seat, ...]] = []
-        self._heard: list[e.MessageCompleted] = []
         self._looked_up: dict[str, list[e.ToolCalled]] = {seat.name: [] for seat in session.seats}
 
     def apply(self, event: e.Event) -> None:
         match event:
-            case e.SessionPaused() | e.SessionRecovered():
-                self.status = "paused"
+            case e.SessionPaused():
+                self.status, self.paused_by = "paused", event.by
+            case e.SessionRecovered():
+                self.status, self.paused_by = "paused", "server"
             case e.SessionResumed():
-                self.status = "running"
+                self.status, self.paused_by = "running", ""
+            case e.BudgetReached():
+                self.stopping_by = "budget"
             case e.SessionStopping():
                 self.stopping_by = event.by
             case e.SessionStopped():
@@ -56,14 +103,22 @@ class Conversation:
             case e.MessageInterrupted():
                 self.in_hand = None
             case e.MessageCompleted():
-                self._spent(event.turn)
-                self._heard = [*self._heard, event][-self.session.context :]
+                self._taken(event.turn)
+                self.spent = self.spent.and_(event)
+                self.record.add(Entry(event.turn, event.agent, event.text))
             case e.MessageFailed():
-                self._spent(event.turn)
+                self._taken(event.turn)
                 self.failed += 1
                 self.last_error = event.detail
             case e.ToolCalled(success=True) if event.turn is not None:
+                self.notes[event.agent].add(Entry(event.turn, event.agent, remembered(event)))
                 self._looked_up[event.agent].append(event)
+            case e.MemoryCompressed(owner=""):
+                self.record.fold(event)
+            case e.MemoryCompressed():
+                self.notes[event.owner].fold(event)
+                calls = self._looked_up[event.owner]
+                self._looked_up[event.owner] = [call for call in calls if (call.turn or 0) > event.last]
             case e.AgentQuarantined():
                 self.quarantined[event.agent] = event
             case e.AgentReleased():
@@ -74,7 +129,7 @@ class Conversation:
             case e.CommandDelivered():
                 self.commands = [waiting for waiting in self.commands if waiting.command != event.command]
 
-    def _spent(self, turn: int) -> None:
+    def _taken(self, turn: int) -> None:
         self.in_hand = None
         self.turns = turn
 
@@ -96,7 +151,10 @@ class Conversation:
             turn=turn,
             round=self.round_of(turn),
             seat=seat,
-            heard=tuple(self._heard),
+            blocks=tuple(self.record.blocks),
+            heard=tuple(self.record.entries),
+            facts=tuple(self.record.facts),
+            noted=tuple(self.notes[seat.name].blocks),
             looked_up=tuple(self._looked_up[seat.name]),
             commands=tuple(command for command in self.commands if command.agent == seat.name),
             quarantine=self.quarantined.get(seat.name),
@@ -121,6 +179,16 @@ class Conversation:
                 seats.append(seats.pop(0))
             self._orders.append(tuple(seats))
         return self._orders[round_ - 1]
+
+    def due(self) -> tuple[str, Due] | None:
+        """(whose memory, what of it) is to be told in short now; the crew's own first, which nobody owns."""
+        memory = self.session.memory
+        if due := self.record.due(memory.threshold, self.session.context):
+            return "", due
+        for owner, record in self.notes.items():
+            if due := record.due(memory.threshold, NOTES):
+                return owner, due
+        return None
 
     def check_command(self, agent: str, first: int) -> None:
         """Raises when a command to `agent` could not reach it in turn `first` or later."""

@@ -20,6 +20,55 @@ def check_name(name: str) -> str:
     return name
 
 
+def check_llm(llm: str) -> str:
+    if llm != "simulated" and not re.fullmatch(r"https?://[!-~]+|local(:.+)?", llm):
+        raise ValueError(f"expected simulated or a base URL such as http://127.0.0.1:1234/v1, found {llm!r}")
+    return llm
+
+
+class ModelSettings(Section):
+    """Who speaks, and how. `name` and `llm` left out are what HEIST_MODEL and HEIST_LLM say."""
+
+    name: Line | None = None
+    llm: Annotated[str, AfterValidator(check_llm)] | None = None
+    temperature: float = Field(0.7, ge=0, le=2)
+    max_tokens: int = Field(300, ge=16, le=32_768)
+
+
+class Speaker(Section):
+    """The same for one member; what is left out is the crew's."""
+
+    name: Line | None = None
+    llm: Annotated[str, AfterValidator(check_llm)] | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_tokens: int | None = Field(None, ge=16, le=32_768)
+
+    def own(self, common: ModelSettings) -> ModelSettings | None:
+        """What the member speaks by, completed by what is the crew's; None when nothing is its own."""
+        given = self.model_dump(exclude_none=True)
+        return common.model_copy(update=given) if given else None
+
+
+class MemorySettings(Section):
+    """All in tokens. A prompt holds at most `prompt`. When the messages since the last block hold more than
+    `threshold`, the older half is folded into a block of at most `block`; an agent's own notes likewise. `summariser`
+    names the model that writes the blocks; left out, it is the crew's."""
+
+    prompt: int = Field(3500, ge=500, le=1_000_000)
+    threshold: int = Field(1000, ge=100, le=1_000_000)
+    block: int = Field(200, ge=50, le=10_000)
+    summariser: ModelSettings | None = None
+
+
+class BudgetSettings(Section):
+    """What a session may spend; it ends when one of them is reached. `money` is by the prices in `prices.yaml`."""
+
+    tokens: int | None = Field(None, ge=1)
+    calls: int | None = Field(None, ge=1)
+    seconds: float | None = Field(None, gt=0)
+    money: float | None = Field(None, gt=0)
+
+
 class Member(Section):
     """One agent. The name is what the others call it and what every row in the audit says."""
 
@@ -27,6 +76,7 @@ class Member(Section):
     role: Line
     scopes: tuple[str, ...]
     persona: Prose
+    model: Speaker = Field(default_factory=lambda: Speaker())
 
     @field_validator("scopes")
     @classmethod
@@ -42,13 +92,9 @@ class Member(Section):
         return Seat(name=self.name, role=self.role, persona=self.persona, scopes=self.scopes)
 
 
-class ModelSettings(Section):
-    temperature: float = Field(0.7, ge=0, le=2)
-    max_tokens: int = Field(300, ge=16, le=32_768)
-
-
 class Crew(Section):
-    """`context` is how many of the last messages an agent hears again, `tool_calls` how many calls a turn may hold."""
+    """`context` is how many of the last messages are never told in short, `tool_calls` how many calls a turn may
+    hold."""
 
     name: Line
     scenario: Word
@@ -57,6 +103,8 @@ class Crew(Section):
     context: int = Field(5, ge=1, le=200)
     tool_calls: int = Field(2, ge=0, le=10)
     model: ModelSettings = Field(default_factory=lambda: ModelSettings())
+    memory: MemorySettings = Field(default_factory=lambda: MemorySettings())
+    budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
     agents: tuple[Member, ...] = Field(min_length=2, max_length=50)
 
     @field_validator("agents")
@@ -80,3 +128,22 @@ def read(folder: Path, name: str, scopes: frozenset[str] = AGENT_SCOPES) -> Crew
     if path.parent != folder or not path.is_file():
         raise NotFound(f"there is no crew {name!r} in {folder}; there are: {', '.join(crews(folder)) or 'none'}")
     return load(path, Crew, scopes)
+
+
+def prices(folder: Path) -> dict[str, tuple[float, float]]:
+    """Money per million tokens by model, as `folder/prices.yaml` says; none when there is no such file."""
+    path = folder / "prices.yaml"
+    if not path.is_file():
+        return {}
+    return {model: (price.prompt, price.completion) for model, price in load(path, Prices).models.items()}
+
+
+class Price(Section):
+    """Money per million tokens."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(ge=0)
+
+
+class Prices(Section):
+    models: dict[str, Price]

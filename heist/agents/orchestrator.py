@@ -7,14 +7,18 @@ from contextlib import aclosing, suppress
 
 from heist import events as e
 from heist.agents.agent import Agent
+from heist.agents.archivist import Archivist
 from heist.agents.conversation import Conversation
 from heist.agents.turn import take
 from heist.bus import Bus
-from heist.clock import Clock
-from heist.errors import Conflict, StoreError
-from heist.llm.model import Model
+from heist.clock import Clock, milliseconds
+from heist.errors import Conflict, ModelError, ModelOverflow, StoreError
+from heist.llm.model import Message, Model, Prompt
 
 AHEAD = 64
+WORD = Prompt((Message("user", "Say yes."),), temperature=0, max_tokens=16)
+THE_MODEL = "model"
+"""Who pauses a session while its model is down, and resumes it."""
 
 
 class Orchestrator:
@@ -24,11 +28,18 @@ class Orchestrator:
     `stop(now=True)` cuts it off."""
 
     def __init__(
-        self, conversation: Conversation, agents: Mapping[str, Agent], model: Model, bus: Bus, clock: Clock
+        self,
+        conversation: Conversation,
+        agents: Mapping[str, Agent],
+        models: Mapping[str, Model],
+        archivist: Archivist,
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self.conversation = conversation
         self._agents = agents
-        self._model = model
+        self._models = models
+        self._archivist = archivist
         self._bus = bus
         self._clock = clock
         self.session_id = conversation.session.session_id
@@ -37,6 +48,8 @@ class Orchestrator:
         self._posted: deque[asyncio.Future[int]] = deque()
         self._steps = 0
         self._ended = False
+        self._halvings = 0
+        self._waiting: asyncio.Task[None] | None = None
         self._cued = conversation.turns
         self._task: asyncio.Task[None] | None = None
 
@@ -45,18 +58,40 @@ class Orchestrator:
         return self._task
 
     def dismiss(self) -> None:
-        """The session is over or goes elsewhere: no token of its agents is good any more."""
+        """The session is over or goes elsewhere: no token of its agents is good any more, and nobody waits for it."""
+        self._archivist.close()
+        if self._waiting is not None:
+            self._waiting.cancel()
         for agent in self._agents.values():
             agent.leave()
 
     async def _run(self) -> None:
         self._close_round()
+        await self._warm_up()
         while self.conversation.turns < self.conversation.total and await self._allowed():
             await self._turn()
             self._close_round()
+            self._check_budget()
+            async for block in self._archivist.blocks(self.conversation):
+                self._post(block)
         self._ended = True
         await self._publish(self._ending())
         self._settle()
+
+    async def _warm_up(self) -> None:
+        """Has each model say a word before the first turn, so that the time that a server takes to load it is not the
+        first speaker's. What goes wrong here will go wrong in a turn again, and is that turn's to deal with."""
+        cold = {model.name: model for model in self._models.values() if not model.warm}
+        for model in cold.values():
+            started, failed = self._clock.monotonic(), ""
+            try:
+                async with aclosing(model.complete(WORD)) as answer:
+                    async for _ in answer:
+                        pass
+            except ModelError as error:
+                failed = str(error)
+            spent = milliseconds(started, self._clock)
+            self._post(e.ModelWarmed(session_id=self.session_id, model=model.name, milliseconds=spent, error=failed))
 
     async def _allowed(self) -> bool:
         """Waits while the session is paused; False once it is to stop. A step lets one turn through."""
@@ -77,14 +112,42 @@ class Orchestrator:
             self._post(e.RoundStarted(session_id=self.session_id, round=round_))
         cue = self.conversation.cue()
         self._cued = cue.turn
-        async with aclosing(take(cue, self._agents[cue.seat.name], self._model, self._clock)) as events:
+        agent, model = self._agents[cue.seat.name], self._models[cue.seat.name]
+        async with aclosing(take(cue, agent, model, self._clock, self._halvings)) as events:
             async for event in events:
                 self._post(event)
+                if isinstance(event, e.MessageInterrupted):
+                    self._again(event, model)
         self._settle()
         await asyncio.sleep(0)  # a model that never waits must not keep everybody else waiting
         if len(self._posted) > AHEAD:
             self._bus.flush()
             await asyncio.wait([self._posted[0]])
+
+    def _again(self, cut: e.MessageInterrupted, model: Model) -> None:
+        """The turn is not spent: it will be taken again, with a shorter prompt, or when its model is back."""
+        if cut.error == ModelOverflow.code:
+            self._halvings += 1
+            return
+        self._cued = self.conversation.turns
+        self._post(e.SessionPaused(session_id=self.session_id, by=THE_MODEL, reason=cut.reason))
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._go_on_with(model))
+
+    async def _go_on_with(self, model: Model) -> None:
+        """Resumes when the model may be asked again, unless somebody has paused or ended the session meanwhile."""
+        await model.ready()
+        self._waiting = None
+        async with self._control:
+            state = self.conversation
+            if state.status == "paused" and state.paused_by == THE_MODEL and state.stopping_by is None:
+                await self._publish(e.SessionResumed(session_id=self.session_id, by=THE_MODEL))
+                self._wake.set()
+
+    def _check_budget(self) -> None:
+        if reached := self.conversation.spent.beyond(self.conversation.session.budget):
+            of, limit, spent = reached
+            self._post(e.BudgetReached(session_id=self.session_id, of=of, limit=limit, spent=round(spent, 6)))
 
     def _settle(self) -> None:
         """Lets go of what is kept; raises `StoreError` when it could not be."""
@@ -116,7 +179,9 @@ class Orchestrator:
 
     async def pause(self, by: str, reason: str = "") -> None:
         async with self._control:
-            self._must_be("running", "pause")
+            if self.conversation.paused_by != THE_MODEL:  # what the model's return would resume, a person may hold
+                self._must_be("running", "pause")
+            self._must_stay()
             await self._publish(e.SessionPaused(session_id=self.session_id, by=by, reason=reason))
 
     async def resume(self, by: str) -> None:
@@ -214,9 +279,10 @@ class Orchestrator:
             self._post(event.model_copy(update={"session_id": self.session_id}))
 
     async def _cut(self, reason: str) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in (self._waiting, self._task):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         if turn := self.conversation.in_hand:
             who = turn.model_dump(include={"session_id", "turn", "round", "agent", "role"})
             await self._publish(e.MessageInterrupted(**who, reason=reason))

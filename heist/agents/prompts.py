@@ -6,16 +6,26 @@ each part comes from the cue of the one who speaks.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from heist.events import AgentQuarantined, CommandIssued, MessageCompleted, Seat, SessionStarted, ToolCalled
-from heist.llm.model import Message, Prompt, ToolSpec
+from heist.events import AgentQuarantined, CommandIssued, MemoryCompressed, Seat, SessionStarted, ToolCalled
+from heist.llm.model import Form, Message, Prompt, ToolSpec
 from heist.seeds import number
+from heist.services.memory.facts import Entry, Fact, distinct, relevant
 from heist.services.tools.registry import AnyTool
 from heist.world.scenario import Scenario
 
 NOTES = 4
+EARLIER = 16
 NOTE_LENGTH = 900
+KNOWN = 8
+"""Facts of turns that are told in short, picked for the turn by what it is about."""
+SPARABLE = ("known", "notes", "record")
+"""Parts that a prompt can do without, the first to go first, when not even one message leaves room for them."""
+SAYABLE = 900
+ASKABLE = 400
+"""Characters that the schema of a turn has room for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +37,68 @@ class Cue:
     turn: int
     round: int
     seat: Seat
-    heard: Sequence[MessageCompleted]
+    blocks: Sequence[MemoryCompressed]
+    heard: Sequence[Entry]
+    facts: Sequence[Fact]
+    noted: Sequence[MemoryCompressed]
     looked_up: Sequence[ToolCalled]
     commands: Sequence[CommandIssued]
     quarantine: AgentQuarantined | None = None
+    without: tuple[str, ...] = ()
+
+    def shortened(self, count: int, without: tuple[str, ...] = ()) -> "Cue":
+        """The same with the `count` oldest of the messages that would be heard word by word left out, and whole parts
+        of the prompt, by name."""
+        return replace(self, heard=self.heard[count:], without=without)
 
 
-def compose(cue: Cue, tools: Sequence[AnyTool]) -> Prompt:
-    """The prompt for one turn: a leading system message that all agents share, then what this agent needs now."""
+def compose(cue: Cue, tools: Sequence[AnyTool], form: Form = "native") -> Prompt:
+    """The prompt for one turn: a leading system message that all agents share, then what all have heard, which only
+    grows, then what is this agent's alone."""
     session = cue.session
-    parts = (
-        _said(cue),
-        _you(cue.seat),
-        _quarantine(cue.quarantine) or _tools(tools, session.tool_calls),
-        _notes(cue.looked_up),
-        _order(cue.commands),
-        _now(cue),
-    )
+    voice = cue.seat.voice
+    offered = tools if session.tool_calls and cue.quarantine is None else ()
     return Prompt(
-        messages=(Message("system", _shared(cue)), Message("user", "\n\n".join(part for part in parts if part))),
-        tools=tuple(ToolSpec(tool.name, tool.description, tool.schema) for tool in tools) if session.tool_calls else (),
-        temperature=session.temperature,
-        max_tokens=session.max_tokens,
+        messages=(Message("system", _shared(cue)), Message("user", "\n\n".join(parts(cue, offered, form).values()))),
+        tools=tuple(ToolSpec(tool.name, tool.description, tool.schema) for tool in offered) if form == "native" else (),
+        temperature=voice.temperature if voice else session.temperature,
+        max_tokens=voice.max_tokens if voice else session.max_tokens,
         seed=number(session.seed, "turn", cue.turn),
+        schema=turn_schema(offered) if form == "schema" else None,
+        stop=("\n[turn ",),
     )
+
+
+def parts(cue: Cue, tools: Sequence[AnyTool], form: Form) -> dict[str, str]:
+    """The parts of the prompt after its shared head, by name, in their order; those with nothing in them are left
+    out."""
+    named = {
+        "record": _record(cue.blocks),
+        "said": _said(cue),
+        "you": _you(cue.seat),
+        "tools": _quarantine(cue.quarantine) or _tools(tools, cue.session.tool_calls, form),
+        "notes": _notes(cue),
+        "known": _known(cue),
+        "order": _order(cue.commands),
+        "now": _now(cue),
+    }
+    return {name: part for name, part in named.items() if part and name not in cue.without}
+
+
+def turn_schema(tools: Sequence[AnyTool]) -> dict[str, Any]:
+    """A turn as one flat object, for models that have no native calls; without tools it is the message alone."""
+    message = {"type": "string", "maxLength": SAYABLE}
+    if not tools:
+        properties: dict[str, Any] = {"message": message}
+    else:
+        names = {"type": "string", "enum": ["none", *(tool.name for tool in tools)]}
+        properties = {"message": message, "tool": names, "argument": {"type": "string", "maxLength": ASKABLE}}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
 
 
 def _shared(cue: Cue) -> str:
@@ -66,8 +114,13 @@ def _shared(cue: Cue) -> str:
     )
 
 
+def _record(blocks: Sequence[MemoryCompressed]) -> str:
+    lines = [f"[turns {block.first} to {block.last}]\n{block.text}" for block in blocks]
+    return "THE RECORD SO FAR\n" + "\n".join(lines) if lines else ""
+
+
 def _said(cue: Cue) -> str:
-    lines = [f"[turn {message.turn}, {message.agent}] {one_line(message.text)}" for message in cue.heard]
+    lines = [f"[turn {entry.turn}, {entry.agent}] {one_line(entry.text)}" for entry in cue.heard]
     return "WHAT WAS SAID LAST\n" + ("\n".join(lines) or "Nobody has spoken yet.")
 
 
@@ -84,14 +137,22 @@ def _quarantine(quarantine: AgentQuarantined | None) -> str:
     )
 
 
-def _tools(tools: Sequence[AnyTool], calls: int) -> str:
+def _tools(tools: Sequence[AnyTool], calls: int, form: Form) -> str:
     if not tools or not calls:
-        return "YOUR TOOLS\nYou have none. Ask those who have."
+        return "YOUR TOOLS\nYou have none. Ask those who have." + (_ANSWER if form == "schema" else "")
     lines = [f"{tool.name}({tool.main_argument}): {tool.description} {_argument(tool)}" for tool in tools]
+    how = {
+        "native": f"call one, or write [TOOL:{tools[0].name}:{tools[0].main_argument}] on a line of its own",
+        "text": f"write [TOOL:{tools[0].name}:{tools[0].main_argument}] on a line of its own",
+        "schema": 'name one as "tool" with its "argument" in your JSON answer, or "none"',
+    }[form]
     return (
-        "YOUR TOOLS\n" + "\n".join(lines) + f"\nYou may use up to {calls} before you speak: call one, or write "
-        f"[TOOL:{tools[0].name}:{tools[0].main_argument}] on a line of its own. You get the result, then you speak."
+        "YOUR TOOLS\n" + "\n".join(lines) + f"\nYou may use up to {calls} before you speak: {how}. You get the result, "
+        "then you speak." + (_ANSWER if form == "schema" else "")
     )
+
+
+_ANSWER = ' Answer with one JSON object; what you say to the others stands in "message".'
 
 
 def _argument(tool: AnyTool) -> str:
@@ -99,19 +160,31 @@ def _argument(tool: AnyTool) -> str:
     return f"{tool.main_argument} is {field.description}."
 
 
-def _notes(looked_up: Sequence[ToolCalled]) -> str:
-    """What the agent found out itself: the last results whole, of the earlier ones that they were looked up."""
-    if not looked_up:
+def _notes(cue: Cue) -> str:
+    """What the agent found out itself: what is told in short, the last results whole, and of those between that they
+    were looked up."""
+    if not cue.looked_up and not cue.noted:
         return ""
-    earlier = [_called(call) for call in looked_up[:-NOTES]]
-    lines = [f"Looked up before: {', '.join(earlier)}"] if earlier else []
-    lines += [f"{_called(call)} gave:\n{call.result[:NOTE_LENGTH]}" for call in looked_up[-NOTES:]]
+    earlier = [_called(call) for call in cue.looked_up[-EARLIER:-NOTES]]
+    lines = [block.text for block in cue.noted]
+    lines += [f"Looked up before: {', '.join(earlier)}"] if earlier else []
+    lines += [f"{_called(call)} gave:\n{call.result[:NOTE_LENGTH]}" for call in cue.looked_up[-NOTES:]]
     return "YOUR NOTES\n" + "\n".join(lines)
 
 
 def _called(call: ToolCalled) -> str:
     values = call.arguments.values() if isinstance(call.arguments, dict) else [call.arguments]
     return f"{call.tool}({', '.join(map(str, values))})"
+
+
+def _known(cue: Cue) -> str:
+    """Facts from turns that are no longer told word by word, those that this turn is about: what it is ordered, and
+    what was said last."""
+    told = cue.heard[0].turn if cue.heard else cue.turn
+    older = distinct(fact for fact in cue.facts if fact.turn < told and fact.kind != "question")
+    question = " ".join([*(command.text for command in cue.commands), *(entry.text for entry in cue.heard[-1:])])
+    lines = [f"[turn {fact.turn}, {fact.agent}] {fact.text}" for fact in relevant(older, question, KNOWN)]
+    return "WHAT IS KNOWN OF IT\n" + "\n".join(lines) if lines else ""
 
 
 def _order(commands: Sequence[CommandIssued]) -> str:

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from heist import events as e
 from heist.agents import crew as crews
 from heist.agents.agent import Agent
+from heist.agents.archivist import Archivist
 from heist.agents.conversation import Conversation
+from heist.agents.hindsight import Seen, moment, seen
 from heist.agents.orchestrator import Orchestrator
 from heist.bus import Bus
 from heist.clock import Clock
@@ -25,13 +27,15 @@ from heist.services.auth import Auth, Principal, Scope
 from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
-from heist.store.queries import Queries, SessionRow
+from heist.store.queries import Logged, Queries, SessionRow
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.scenario import Scenario
 
 LONGEST_COMMAND = 2000
 LONGEST_REASON = 300
+WHOLE = 10_000_000
+"""More events than a session has."""
 log = logging.getLogger(__name__)
 
 
@@ -83,9 +87,8 @@ class Sessions:
             house.registry.named(tool)
         crew = await asyncio.to_thread(crews.read, house.config, order.crew, house.registry.scopes)
         scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
-        model = await house.source.model()
-        started = self._started(order, crew, scenario, model, principal.name)
-        orchestrator = self._seat(Conversation(started, scenario), model)
+        started = await self._started(order, crew, scenario, principal.name)
+        orchestrator = await self._seat(Conversation(started, scenario))
         try:
             await house.bus.publish(started)
             if order.paused:
@@ -96,7 +99,8 @@ class Sessions:
         self._drive(orchestrator)
         return started.session_id
 
-    def _started(self, order: Order, crew: crews.Crew, scenario: Scenario, model: Model, by: str) -> e.SessionStarted:
+    async def _started(self, order: Order, crew: crews.Crew, scenario: Scenario, by: str) -> e.SessionStarted:
+        model = await self._house.source.model(crew.model.name, crew.model.llm)
         moment = self._house.clock.now().strftime("%Y%m%d_%H%M%S")
         return e.SessionStarted(
             session_id=f"heist_{moment}_{secrets.token_hex(4)}",
@@ -104,7 +108,7 @@ class Sessions:
             scenario=crew.scenario,
             title=scenario.title,
             goal=scenario.goal,
-            seats=tuple(member.seat for member in crew.agents),
+            seats=tuple([await self._take_seat(member, crew.model) for member in crew.agents]),
             turn_order=order.turn_order or crew.order,
             rounds=order.rounds or crew.rounds,
             context=crew.context,
@@ -119,18 +123,58 @@ class Sessions:
             by=by,
             process=os.getpid(),
             tools=order.tools,
+            llm=crew.model.llm,
+            memory=e.Memory(
+                prompt=crew.memory.prompt,
+                threshold=crew.memory.threshold,
+                block=crew.memory.block,
+                summariser=await self._voice(crew.memory.summariser) if crew.memory.summariser else None,
+            ),
+            budget=e.Budget(
+                **crew.budget.model_dump(), prices=await asyncio.to_thread(crews.prices, self._house.config)
+            ),
         )
 
-    def _seat(self, conversation: Conversation, model: Model) -> Orchestrator:
-        """The agents with their clients, the bank, and the orchestrator over them."""
+    async def _take_seat(self, member: crews.Member, common: crews.ModelSettings) -> e.Seat:
+        """The member's seat, with a voice of its own where its file gives it one; the rest of that is the crew's."""
+        if (own := member.model.own(common)) is None:
+            return member.seat
+        return member.seat.model_copy(update={"voice": await self._voice(own)})
+
+    async def _voice(self, wanted: crews.ModelSettings) -> e.Voice:
+        model = await self._house.source.model(wanted.name, wanted.llm)
+        return e.Voice(
+            model=model.name,
+            server=model.server,
+            simulated=model.simulated,
+            llm=wanted.llm,
+            temperature=wanted.temperature,
+            max_tokens=wanted.max_tokens,
+        )
+
+    async def _seat(self, conversation: Conversation) -> Orchestrator:
+        """The agents with their clients and models, the bank, and the orchestrator over them. Raises `ModelError` or
+        `Conflict` when a model is not the one that the session began with."""
         house, started = self._house, conversation.session
+        common = e.Voice(**{name: getattr(started, name) for name in e.Voice.model_fields})
+        speaker = await self._speaker(common)
+        models = {seat.name: await self._speaker(seat.voice) if seat.voice else speaker for seat in started.seats}
+        summariser = started.memory.summariser
+        archivist = Archivist(await self._speaker(summariser) if summariser else speaker)
         house.registry.furnish(started.session_id, Bank(conversation.scenario), started.tools)
         agents = {
             seat.name: Agent(seat, started.session_id, house.clients, house.server, house.auth, house.registry)
             for seat in started.seats
         }
-        paced = Paced(model, started.words_per_second) if started.words_per_second else model
-        return Orchestrator(conversation, agents, paced, house.bus, house.clock)
+        pace = started.words_per_second
+        paced = {name: Paced(model, pace) if pace else model for name, model in models.items()}
+        return Orchestrator(conversation, agents, paced, archivist, house.bus, house.clock)
+
+    async def _speaker(self, voice: e.Voice) -> Model:
+        model = await self._house.source.model(None if voice.simulated else voice.model, voice.llm)
+        if (model.name, model.simulated) != (voice.model, voice.simulated):
+            raise Conflict(f"the session began with the model {voice.model!r}, and now there is {model.name!r}")
+        return model
 
     def _drive(self, orchestrator: Orchestrator) -> None:
         session_id = orchestrator.session_id
@@ -210,6 +254,15 @@ class Sessions:
         principal.require(Scope.SESSION_READ)
         return await self._row(session_id)
 
+    async def seen(self, principal: Principal, session_id: str, turn: int) -> Seen:
+        """What the agent of a turn had before it, worked out again from the log: the prompt by its parts."""
+        principal.require(Scope.SESSION_READ)
+        row = await self._row(session_id)
+        scenario = await asyncio.to_thread(scenarios.read, self._house.config, row.scenario)
+        log_rows = await asyncio.to_thread(self._house.queries.log, 0, session_id, WHOLE)
+        tools = self._house.registry.tools
+        return await asyncio.to_thread(lambda: seen(moment(_parsed(log_rows), scenario, turn, tools)))
+
     async def _row(self, session_id: str) -> SessionRow:
         row = await asyncio.to_thread(self._house.queries.session, session_id)
         if row is None:
@@ -244,20 +297,13 @@ class Sessions:
 
     async def _bring_back(self, row: SessionRow) -> None:
         house = self._house
-        log_rows = await asyncio.to_thread(house.queries.log, 0, row.session_id, 10_000_000)
-        try:
-            first, *rest = [e.parse(entry.body) for entry in log_rows]
-        except ValueError:
-            raise Conflict(f"the log of {row.session_id} holds what this version of heist does not know") from None
+        first, *rest = _parsed(await asyncio.to_thread(house.queries.log, 0, row.session_id, WHOLE))
         assert isinstance(first, e.SessionStarted)
         scenario = await asyncio.to_thread(scenarios.read, house.config, first.scenario)
         conversation = Conversation(first, scenario)
         for event in rest:
             conversation.apply(event)
-        model = await house.source.model()
-        if (model.name, model.simulated) != (first.model, first.simulated):
-            raise Conflict(f"{row.session_id} began with the model {first.model!r}, and now there is {model.name!r}")
-        orchestrator = self._seat(conversation, model)
+        orchestrator = await self._seat(conversation)
         try:
             await orchestrator.recover(os.getpid(), row.process)
         except StoreError:
@@ -271,6 +317,14 @@ class Sessions:
         for result in await asyncio.gather(*running, *self._closing, return_exceptions=True):
             if isinstance(result, BaseException):
                 log.error("a session could not be left paused: %s", result)
+
+
+def _parsed(log_rows: Sequence[Logged]) -> list[e.Event]:
+    try:
+        return [e.parse(row.body) for row in log_rows]
+    except ValueError:
+        sentence = f"the log of {log_rows[0].session_id} holds what this version of heist does not know"
+        raise Conflict(sentence) from None
 
 
 def _clean(what: str, text: str, longest: int, shortest: int) -> str:

@@ -1,56 +1,63 @@
 """One turn: an agent hears, may use tools, and speaks; what happens comes out as events."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Literal, TypedDict
+from dataclasses import replace
+from typing import TypedDict
 
 from heist.agents.agent import Agent
-from heist.agents.prompts import Cue, compose
+from heist.agents.prompts import SPARABLE, Cue, compose, turn_schema
+from heist.agents.utterance import Utterance
 from heist.clock import Clock, milliseconds
-from heist.errors import ModelError
+from heist.errors import ModelDown, ModelError, ModelOverflow
 from heist.events import (
     CommandDelivered,
     Event,
     MessageCompleted,
     MessageDelta,
     MessageFailed,
+    MessageInterrupted,
     MessageStarted,
     ToolCalled,
 )
-from heist.llm.model import Call, Completion, Message, Model, Prompt
-from heist.llm.passages import Passages
-from heist.services.tools.registry import Outcome
+from heist.llm.model import Call, Completion, Form, Message, Model, Prompt, guess
+from heist.services.tools.registry import AnyTool, Outcome
 
-Form = Literal["native", "text"]
-_CALL = re.compile(r"\s*(\w+)\s*:(.*)", re.DOTALL)
+SPARE = 64
+"""Tokens of a context that are left free, for what a server adds to a prompt by its chat template."""
+_INVENTED = re.compile(r"^\[turn \d+, ", re.MULTILINE)
+"""Where a model goes on with the talk of others, which it is not asked to know."""
+HALVINGS = 2
+"""A prompt that the server finds too long is halved so often before the turn is given up."""
 
 
-async def take(cue: Cue, agent: Agent, model: Model, clock: Clock) -> AsyncGenerator[Event]:
+async def take(cue: Cue, agent: Agent, model: Model, clock: Clock, halvings: int = 0) -> AsyncGenerator[Event]:
     """The events of a turn, in order: `message.started`, then deltas and tool calls as they happen, then either
-    `message.completed` (after a `command.delivered` for each order that the agent has answered) or `message.failed`.
-    Model errors end the turn and never come out as speech; tool errors go back to the model."""
+    `message.completed` (after a `command.delivered` for each order that the agent has answered) or `message.failed`; or
+    `message.interrupted`, when the turn is to be taken again: once the model is back (`model_down`), or with a prompt
+    half as long (`model_overflow`), which `halvings` counts. Model errors never come out as speech; tool errors go back
+    to the model."""
     started = clock.monotonic()
-    speech = Speech(cue)
-    yield MessageStarted(**speech.who)
-    prompt = compose(cue, agent.tools())
-    left = cue.session.tool_calls
+    tools = agent.tools()
+    heard = await fit(cue, tools, model, room(cue, model) >> halvings)
+    speech = Speech(cue, model.form)
+    left_out = len(cue.heard) - len(heard.heard)
+    names = tuple(tool.name for tool in tools)
+    yield MessageStarted(**speech.who, tools=names, form=model.form, left_out=left_out, without=heard.without)
     try:
-        while True:
-            async for delta in speech.listen(model, prompt):
-                yield delta
-            calls = speech.calls[:left]
-            if not calls:
-                break
-            left -= len(calls)
-            outcomes = []
-            for call in calls:
-                outcomes.append(await agent.use(call.name, call.arguments))
-                yield _called(cue, call.name, outcomes[-1], speech.form)
-            prompt = _continued(prompt, speech, calls, outcomes, more=left > 0)
+        async with aclosing(_speak(heard, agent, model, speech, tools)) as events:
+            async for event in events:
+                yield event
+    except ModelDown as error:
+        yield MessageInterrupted(**speech.who, reason=str(error), error=error.code)
+        return
     except ModelError as error:
-        spent = milliseconds(started, clock)
-        yield MessageFailed(**speech.who, error=error.code, detail=str(error), milliseconds=spent)
+        if isinstance(error, ModelOverflow) and halvings < HALVINGS:
+            yield MessageInterrupted(**speech.who, reason=str(error), error=error.code)
+        else:
+            spent = milliseconds(started, clock)
+            yield MessageFailed(**speech.who, error=error.code, detail=str(error), milliseconds=spent)
         return
     if not speech.spoken():
         detail = "the model used its tools and then said nothing"
@@ -63,6 +70,65 @@ async def take(cue: Cue, agent: Agent, model: Model, clock: Clock) -> AsyncGener
     yield speech.completed(milliseconds(started, clock))
 
 
+async def _speak(
+    cue: Cue, agent: Agent, model: Model, speech: "Speech", tools: Sequence[AnyTool]
+) -> AsyncGenerator[Event]:
+    """The deltas and tool calls; raises `ModelError`."""
+    prompt = compose(cue, tools, speech.offered)
+    left = cue.session.tool_calls
+    while True:
+        async for delta in speech.listen(model, prompt):
+            yield delta
+        calls = speech.calls[:left]
+        if not calls:
+            return
+        left -= len(calls)
+        outcomes = []
+        for call in calls:
+            outcomes.append(await agent.use(call.name, call.arguments))
+            yield _called(cue, call.name, outcomes[-1], speech.form)
+        prompt = _continued(prompt, speech, calls, outcomes, more=left > 0)
+
+
+def room(cue: Cue, model: Model) -> int:
+    """Tokens that a prompt of this turn may have: what the crew's file says, as far as the model's context goes."""
+    voice = cue.seat.voice
+    answer = voice.max_tokens if voice else cue.session.max_tokens
+    context = model.ability.context
+    budget = cue.session.memory.prompt
+    return budget if context is None else max(min(budget, context - answer - SPARE), SPARE)
+
+
+async def fit(cue: Cue, tools: Sequence[AnyTool], model: Model, tokens: int) -> Cue:
+    """The cue with as much left out as it takes for its prompt to have no more than `tokens`: the oldest messages first
+    (the newest is always heard), then whole parts. Counted by the server's tokenizer where it has one."""
+    fitting, spared = cue, 0
+    while (beyond := await _beyond(fitting, tools, model, tokens)) > 0:
+        if len(fitting.heard) > 1:
+            fitting = fitting.shortened(_oldest(fitting, beyond))
+        elif spared < len(SPARABLE):
+            spared += 1
+            fitting = fitting.shortened(0, SPARABLE[:spared])
+        else:
+            break
+    return fitting
+
+
+async def _beyond(cue: Cue, tools: Sequence[AnyTool], model: Model, tokens: int) -> int:
+    prompt = compose(cue, tools, model.form)
+    counts, _ = await model.count([message.content for message in prompt.messages])
+    return sum(counts) - tokens
+
+
+def _oldest(cue: Cue, tokens: int) -> int:
+    """How many of the oldest messages hold about so many tokens: at least one, never all."""
+    for number, entry in enumerate(cue.heard[:-1], 1):
+        tokens -= guess(entry.text)
+        if tokens <= 0:
+            return number
+    return len(cue.heard) - 1
+
+
 class Who(TypedDict):
     session_id: str
     turn: int
@@ -72,31 +138,32 @@ class Who(TypedDict):
 
 
 class Speech:
-    """What an agent says in one turn, over all of its model calls, without the tool calls that it wrote as text.
-    After `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how."""
+    """What an agent says in one turn, over all of its model calls, without the tool calls that it wrote into it. After
+    `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how."""
 
-    def __init__(self, cue: Cue) -> None:
+    def __init__(self, cue: Cue, offered: Form) -> None:
         seat = cue.seat
         self.who = Who(
             session_id=cue.session.session_id, turn=cue.turn, round=cue.round, agent=seat.name, role=seat.role
         )
+        self.offered: Form = offered
+        self.form: Form = offered
         self.calls: list[Call] = []
-        self.form: Form = "native"
         self.completions: list[Completion] = []
         self._text = ""
         self._begins = True
 
     async def listen(self, model: Model, prompt: Prompt) -> AsyncGenerator[MessageDelta]:
         """One model call; its words come out as they are certain to be speech."""
-        passages = Passages("[TOOL:", "]")
+        utterance = Utterance(len(self.completions) + 1)
         self._begins = True
         async with aclosing(model.complete(prompt)) as answer:
             async for chunk in answer:
                 if isinstance(chunk, Completion):
                     self.completions.append(chunk)
-                    piece = passages.end()
+                    piece = utterance.end()
                 else:
-                    piece = passages.feed(chunk)
+                    piece = utterance.feed(chunk)
                 offset = len(self._text)
                 if added := self._add(piece):
                     who = self.who
@@ -104,8 +171,8 @@ class Speech:
                         session_id=who["session_id"], turn=who["turn"], agent=who["agent"], offset=offset, text=added
                     )
         native = self.completions[-1].calls
-        self.form = "native" if native else "text"
-        self.calls = list(native) or _written(passages.cut, len(self.completions))
+        self.form = "native" if native else utterance.form or self.offered
+        self.calls = list(native) or utterance.calls
 
     def _add(self, piece: str) -> str:
         """Appends to the speech; each model call begins on a line of its own."""
@@ -121,26 +188,24 @@ class Speech:
     def spoken(self) -> str:
         """All that was said, without the speaker's own name in front, which models like to put there."""
         name = re.escape(self.who["agent"])
-        return re.sub(rf"^(\[turn \d+, {name}\]|{name}:)\s*", "", self._text.strip(), flags=re.IGNORECASE)
+        own = re.sub(rf"^(\[turn \d+, {name}\]|{name}:)\s*", "", self._text.strip(), flags=re.IGNORECASE)
+        return _INVENTED.split(own, maxsplit=1)[0].strip()
 
     def completed(self, spent: float) -> MessageCompleted:
         usages = [completion.usage for completion in self.completions]
+        cached = [usage.cached for usage in usages if usage.cached is not None]
         return MessageCompleted(
             **self.who,
             text=self.spoken(),
             model=self.completions[-1].model,
             model_calls=len(self.completions),
+            form=self.form,
             prompt_tokens=sum(usage.prompt for usage in usages),
             completion_tokens=sum(usage.completion for usage in usages),
             estimated=any(usage.estimated for usage in usages),
+            cached_tokens=sum(cached) if cached else None,
             milliseconds=spent,
         )
-
-
-def _written(passages: list[str], number: int) -> list[Call]:
-    """The calls among the passages that stood in `[TOOL:…]`; what is no `name:argument` is none."""
-    found = [_CALL.fullmatch(passage) for passage in passages]
-    return [Call(f"text_{number}_{index}", call[1], call[2].strip()) for index, call in enumerate(found) if call]
 
 
 def _called(cue: Cue, name: str, outcome: Outcome, form: Form) -> ToolCalled:
@@ -169,6 +234,9 @@ def _continued(prompt: Prompt, speech: Speech, calls: list[Call], outcomes: list
     else:
         asked = Message("assistant", said)
         lines = [f"Result of {outcome.tool}: {outcome.text}" for outcome in outcomes]
-        closing = "Now speak." if not more else "Now speak, or use one more tool."
+        closing = "Now speak, or use one more tool." if more else "Now speak; you may use no more tools."
         results = [Message("user", "\n".join([*lines, closing]))]
-    return prompt.followed_by(asked, *results).with_tools(prompt.tools if more else ())
+    longer = prompt.followed_by(asked, *results)
+    if more:
+        return longer
+    return replace(longer, tools=(), schema=None if prompt.schema is None else turn_schema(()))

@@ -20,7 +20,7 @@ from rich.table import Table
 from heist import __version__, settings
 from heist.agents.sessions import Order
 from heist.app import create_app
-from heist.cli import clients
+from heist.cli import clients, local, models
 from heist.cli.console import err, out
 from heist.cli.transcript import Transcript
 from heist.configfile import sentence
@@ -34,6 +34,9 @@ from heist.web.guard import Gate
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 cli.add_typer(clients.cli, name="client")
+models.cli.command()(local.pull)
+models.cli.command()(local.run)
+cli.add_typer(models.cli, name="model")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from heist.llm.model import Completion, Model, Prompt, Wrapper
 
@@ -17,10 +18,11 @@ class Paced(Wrapper):
         self._pause = 1 / words_per_second
 
     async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
-        async for chunk in self._model.complete(prompt):
-            if isinstance(chunk, str):
+        async with aclosing(self._model.complete(prompt)) as answer:
+            async for chunk in answer:
+                if isinstance(chunk, Completion):
+                    yield chunk
+                    continue
                 for word in _WORD.findall(chunk):
                     yield word
                     await asyncio.sleep(self._pause)
-            else:
-                yield chunk

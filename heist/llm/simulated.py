@@ -9,13 +9,13 @@ that the house works and shows what a session looks like; it proves nothing abou
 import json
 import random
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from heist import seeds
-from heist.llm.model import Call, Completion, Prompt, estimate
+from heist.llm.model import Ability, Call, Completion, Form, Prompt, estimate, guess
 
 SLIP_RATE = 0.04
 """The share of statements in which an honest agent gets a number wrong."""
@@ -29,6 +29,13 @@ _NOTE = re.compile(r"^(\w+)\((.*)\) gave:$", re.MULTILINE)
 _PHASE = re.compile(r"Phase: (\w+)")
 _PAPER = re.compile(r"^(\w+): .+ \(\d{4}-\d\d-\d\d\)$", re.MULTILINE)
 _TABLE = re.compile(r"^(\w+) \| CREATE TABLE", re.MULTILINE)
+_RESULT = re.compile(r"^Result of (\w+): ", re.MULTILINE)
+_BY = re.compile(r"\[turns? [^\]]*\]|\(\w+, turn \d+\)|^(Decided|Figures|Open|Said): ", re.MULTILINE)
+_ASKED = re.compile(r"[a-z]{3,}|\d+")
+_COMMON = frozenset(
+    "the and for that this with you your are was were will have has had not but from they them what when who how why "
+    "can could there here our out all any many much does did".split()
+)
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _CLOCK = re.compile(r"\b(\d\d):(\d\d)\b")
 _NUMBER = re.compile(r"(?<![\d:.-])\d{1,4}(?![\d:]|[.-]\d)")
@@ -55,6 +62,7 @@ class Scene:
     order: str
     phase: str
     tools: frozenset[str]
+    known: Sequence[str]
 
 
 class Simulated:
@@ -63,16 +71,45 @@ class Simulated:
     name = "simulated crew"
     server = "this program"
     simulated = True
+    ability = Ability("simulated", slots=None, tools=True, schemas=True)
+    form: Form = "native"
+    warm = True
+
+    async def ready(self) -> None:
+        """Always."""
+
+    async def count(self, texts: Sequence[str]) -> tuple[list[int], bool]:
+        return [guess(text) for text in texts], True
 
     async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
         scene = _read(prompt)
         chance = seeds.stream(prompt.seed, *prompt.messages)
-        if call := _wish(scene, chance):
-            yield Completion("", (call,), estimate(prompt, call.arguments), self.name)
-            return
-        text = _speech(scene, chance)
-        yield text
-        yield Completion(text, (), estimate(prompt, text), self.name)
+        call = _wish(scene, chance)
+        text = "" if call else _speech(scene, chance)
+        calls = (call,) if call else ()
+        if prompt.schema is not None:
+            text, calls = _held_to(prompt.schema, text, call), ()
+        if text:
+            yield text
+        yield Completion(text, calls, estimate(prompt, text or call.arguments if call else text), self.name)
+
+
+def _held_to(schema: Mapping[str, Any], text: str, call: Call | None) -> str:
+    """The answer as the JSON object that a turn's schema asks for."""
+    longest = ((schema.get("properties") or {}).get("message") or {}).get("maxLength", len(text))
+    wanted = {"message": text[:longest], "tool": "none", "argument": ""}
+    if call:
+        wanted |= {"tool": call.name, "argument": _first_value(call.arguments)}
+    properties = schema.get("properties") or {}
+    return json.dumps({name: value for name, value in wanted.items() if name in properties}, ensure_ascii=False)
+
+
+def _offered(prompt: Prompt) -> frozenset[str]:
+    names = {tool.name for tool in prompt.tools}
+    if prompt.schema is not None:
+        named = (prompt.schema.get("properties") or {}).get("tool") or {}
+        names |= set(named.get("enum") or ()) - {"none"}
+    return frozenset(names)
 
 
 def _read(prompt: Prompt) -> Scene:
@@ -90,7 +127,8 @@ def _read(prompt: Prompt) -> Scene:
         fresh=_fresh(prompt),
         order=sections.get("ORDER", "").strip(),
         phase=phase[1] if phase else "",
-        tools=frozenset(tool.name for tool in prompt.tools),
+        tools=_offered(prompt),
+        known=_known_sentences(sections),
     )
 
 
@@ -103,14 +141,32 @@ def _fresh(prompt: Prompt) -> list[Note]:
     """What the tools answered in this turn."""
     calls = {call.id: call for message in prompt.messages for call in message.calls}
     results = [message for message in prompt.messages if message.role == "tool"]
-    return [
+    native = [
         Note(calls[result.call_id].name, _first_value(calls[result.call_id].arguments), result.content)
         for result in results
+        if result.call_id in calls
     ]
+    written = [_RESULT.split(message.content) for message in prompt.messages[2:] if message.role == "user"]
+    return native + [Note(tool, "", text.strip()) for parts in written for tool, text in _pairs(parts[1:])]
+
+
+def _pairs(parts: Sequence[str]) -> list[tuple[str, str]]:
+    return list(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _known_sentences(sections: Mapping[str, str]) -> list[str]:
+    """Everything that an agent could remember, a sentence each, without who said it when."""
+    places = ("THE RECORD SO FAR", "WHAT WAS SAID LAST", "YOUR NOTES", "WHAT IS KNOWN OF IT")
+    text = "\n".join(_BY.sub("", sections.get(place, "")) for place in places)
+    return [sentence.strip() for line in text.splitlines() for sentence in _SENTENCE.split(line) if sentence.strip()]
 
 
 def _first_value(arguments: str) -> str:
-    return str(next(iter(json.loads(arguments).values())))
+    try:
+        read = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    return str(next(iter(read.values()), "")) if isinstance(read, dict) else arguments
 
 
 def _wish(scene: Scene, chance: random.Random) -> Call | None:
@@ -170,12 +226,27 @@ def _sum(scene: Scene, chance: random.Random) -> Wish | None:
 
 
 def _speech(scene: Scene, chance: random.Random) -> str:
+    if scene.order.rstrip('"').endswith("?"):
+        return _remembered(scene)
     parts = [f"As ordered: {_order(scene.order)}"] if scene.order else []
     findings = _findings(scene, chance)
     parts += [_slipped(finding, scene.secret, chance) for finding in findings]
     if not findings or chance.random() < 0.4:
         parts.append(_slipped(_answer(scene, chance), scene.secret, chance))
     return " ".join(parts)
+
+
+def _remembered(scene: Scene) -> str:
+    """The answer to a question: of all that the agent can remember, what has most to do with it."""
+    asked = _telling(_order(scene.order))
+    scored = [(len(asked & _telling(sentence)), place, sentence) for place, sentence in enumerate(scene.known)]
+    score, _, best = max(scored, default=(0, 0, ""))  # of two that say as much, the later one
+    return f"I remember this of it: {best}" if score > 1 else "I remember nothing of it."
+
+
+def _telling(text: str) -> set[str]:
+    """The words of a text that tell it from others."""
+    return set(_ASKED.findall(text.lower())) - _COMMON
 
 
 def _order(section: str) -> str:

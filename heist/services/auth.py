@@ -28,13 +28,15 @@ class Scope(StrEnum):
     CALCULATOR = "calculator:use"
     FILES = "files:read"
     DATABASE = "database:read"
+    MEMORY_READ = "memory:read"
+    MEMORY_WRITE = "memory:write"
     SESSION_READ = "session:read"
     SESSION_CONTROL = "session:control"
     TOOLS_ADMIN = "tools:admin"
     TOKENS_INTROSPECT = "tokens:introspect"
 
 
-AGENT_SCOPES = frozenset({Scope.CALCULATOR, Scope.FILES, Scope.DATABASE})
+AGENT_SCOPES = frozenset({Scope.CALCULATOR, Scope.FILES, Scope.DATABASE, Scope.MEMORY_READ, Scope.MEMORY_WRITE})
 USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.TOOLS_ADMIN})
 
 

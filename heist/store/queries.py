@@ -114,6 +114,13 @@ class Queries:
         ).group_by(usage.tool_name, usage.fault)
         return [ToolUse._make(row) for row in self._rows(counted)]
 
+    def of_agent(self, session_id: str, agent: str, kinds: Sequence[str]) -> list[Logged]:
+        """The events of these kinds that an agent has made or that are told for all, in order; also some of an agent
+        with a name that is like it."""
+        its = events.c.body.like(f'%"agent":"{agent}"%') | events.c.kind.like("memory.%")
+        some = select(events).where(events.c.session_id == session_id, events.c.kind.in_(kinds), its)
+        return [Logged._make(row) for row in self._rows(some.order_by(events.c.seq))]
+
     def switched(self) -> dict[str, str]:
         """Tool -> the kind of the last event that switched it on or off for the whole house."""
         switches = select(events.c.kind, events.c.body).where(

@@ -4,16 +4,17 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from pathlib import Path
+from pathlib import Path as File
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, WebSocket
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, WebSocket
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from heist import __version__
 from heist.agents import crew as crews
+from heist.agents.hindsight import Seen
 from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order, Sessions
 from heist.errors import HeistError, InsufficientScope, InvalidToken
 from heist.llm.source import Source
@@ -160,6 +161,14 @@ def router(
     async def command(principal: User, session_id: str, command: Command) -> Queued:
         return Queued(command=await sessions.command(principal, session_id, command.agent, command.text))
 
+    @routes.get(
+        "/sessions/{session_id}/turns/{turn}/prompt",
+        summary="What the agent of this turn saw",
+        responses=documented.refusals(404, 409),
+    )
+    async def prompt(principal: User, session_id: str, turn: Annotated[int, Path(ge=1, le=LAST)]) -> Seen:
+        return await sessions.seen(principal, session_id, turn)
+
     @routes.put(
         "/sessions/{session_id}/quarantine/{agent}",
         status_code=204,
@@ -238,7 +247,7 @@ async def _until_gone(socket: WebSocket) -> None:
         pass
 
 
-def _crews(folder: Path, scopes: frozenset[str]) -> list[CrewCard]:
+def _crews(folder: File, scopes: frozenset[str]) -> list[CrewCard]:
     cards = []
     for file in crews.crews(folder):
         try:

@@ -19,7 +19,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 DAYS = 30
 LARGEST = 65_536
 """Bytes of a request's body: the largest thing that anybody has to say here is a command."""
-_TOKEN_REALM = ("/oauth", "/tools", "/mcp", "/.well-known")
+_TOKEN_REALM = ("/oauth", "/tools", "/memory", "/mcp", "/.well-known")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _HEADERS = {
     "content-security-policy": (

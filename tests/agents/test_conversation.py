@@ -39,13 +39,13 @@ def test_at_random_everybody_speaks_once_a_round_and_nobody_twice_in_a_row(seed:
     assert all(first != second for first, second in pairwise(spoken))
 
 
-def test_an_agent_hears_the_last_messages_and_no_errors() -> None:
+def test_an_agent_hears_what_was_said_and_no_errors() -> None:
     spoken: list[e.Event] = [message("s1", turn, f"text {turn}") for turn in range(1, 8)]
     failed = e.MessageFailed(
         session_id="s1", turn=8, round=2, agent="hacker", role="r", error="x", detail="broken", milliseconds=1
     )
     state = conversation(*spoken, failed)
-    assert [heard.text for heard in state.cue().heard] == [f"text {turn}" for turn in range(3, 8)]
+    assert [heard.text for heard in state.cue().heard] == [f"text {turn}" for turn in range(1, 8)]
     assert (state.turns, state.failed, state.last_error) == (8, 1, "broken")
 
 

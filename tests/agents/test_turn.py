@@ -17,13 +17,14 @@ from heist.services.tools.calculator import calculator
 from heist.settings import Settings
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
+from tests.models import Stand
 from tests.strategies import session_started
 
 pytestmark = pytest.mark.anyio
 SCENARIO = scenarios.read(Settings().config, "first_national_bank")
 
 
-class Scripted:
+class Scripted(Stand):
     """Says its lines in order: text, calls, or an error; keeps the prompts that it got."""
 
     name = server = "script"

@@ -1,16 +1,22 @@
 """The simulated crew plays from its prompt alone, the same way each time, and slips now and then."""
 
 import asyncio
+import json
 import re
+from typing import Any, get_args
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heist import seeds
 from heist.agents.conversation import Conversation
 from heist.agents.prompts import Cue, compose
-from heist.events import CommandIssued
-from heist.llm.model import Completion, Message, Prompt
+from heist.events import CommandIssued, MemoryCompressed
+from heist.llm.model import Call, Completion, Form, Message, Prompt
 from heist.llm.simulated import Simulated
+from heist.services.memory.facts import Fact
 from heist.services.tools.calculator import calculator
 from heist.services.tools.database_query import database_query
 from heist.services.tools.file_reader import file_reader
@@ -20,6 +26,7 @@ from heist.world import scenario as scenarios
 from tests.strategies import message, session_started, tool_called
 
 SCENARIO = scenarios.read(Settings().config, "first_national_bank")
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def complete(prompt: Prompt) -> Completion:
@@ -124,3 +131,121 @@ def test_it_answers_a_colleague_by_what_he_found(phase: str) -> None:
     texts = [complete(prompt(turn=turn, round=round_, heard=heard)).text for turn in range(1, 40)]
     assert sum("«There are" in text for text in texts) > 10
     assert not any("«I have it" in text for text in texts)
+
+
+def turn_schema_of(asked: Prompt) -> dict[str, Any]:
+    assert asked.schema is not None
+    return dict(asked.schema)
+
+
+TOOLS: tuple[AnyTool, ...] = (calculator, file_reader, database_query)
+
+
+@pytest.mark.parametrize("tools", [(), TOOLS[:1], TOOLS])
+def test_it_keeps_to_a_turns_schema(tools: tuple[AnyTool, ...]) -> None:
+    heard = [message("s1", 1, "The gap lasts 10 minutes and the lock 30 minutes.", agent="intel")]
+    called = set()
+    for turn in range(1, 40):
+        asked = compose(cue(turn, heard=heard), tools, "schema")
+        completion = complete(asked)
+        told = json.loads(completion.text)
+        jsonschema.validate(told, turn_schema_of(asked))
+        assert completion.calls == ()
+        called.add(told.get("tool", "none"))
+        assert bool(told["message"]) == (told.get("tool", "none") == "none")
+    assert called >= {"none", *(tool.name for tool in tools)}
+
+
+@given(st.text(min_size=1, max_size=600))
+def test_it_keeps_to_a_turns_schema_whatever_it_is_ordered(text: str) -> None:
+    order = CommandIssued(session_id="s1", command=1, agent="planner", text=text, by="user")
+    for turn in (1, 2, 3):
+        asked = compose(cue(turn, commands=[order]), TOOLS, "schema")
+        jsonschema.validate(json.loads(complete(asked).text), turn_schema_of(asked))
+
+
+def test_it_keeps_to_a_turns_schema_under_a_long_order() -> None:
+    order = CommandIssued(session_id="s1", command=1, agent="planner", text="Go on. " * 250, by="user")
+    asked = compose(cue(commands=[order]), (), "schema")
+    jsonschema.validate(json.loads(complete(asked).text), turn_schema_of(asked))
+
+
+def test_it_speaks_after_a_result_in_every_form() -> None:
+    for form in FORMS:
+        spoke = 0
+        for turn in range(1, 20):
+            asked = compose(cue(turn), (calculator,), form)
+            result = Message("user", "Result of calculator: 2 * 30 = 60\nNow speak; you may use no more tools.")
+            completion = complete(asked.followed_by(Message("assistant", "[TOOL:calculator:2 * 30]"), result))
+            spoke += "2 * 30 = 60" in completion.text
+            assert completion.calls == ()
+        assert spoke > 10
+
+
+QUESTION = CommandIssued(
+    session_id="s1", command=1, agent="planner", text="How many cameras are there in the vault?", by="user"
+)
+ANSWER = "The vault has 24 cameras."
+OTHERS = "The dogs are out. Nobody knows the driver's name."
+
+
+def block(text: str) -> MemoryCompressed:
+    return MemoryCompressed(session_id="s1", owner="", first=1, last=6, level=1, text=text, by="extract")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"heard": [message("s1", 1, f"{OTHERS} {ANSWER}", agent="intel")]},
+        {"blocks": [block(f"Figures: {ANSWER} (intel, turn 3)\nSaid: {OTHERS}")]},
+        {"looked_up": [tool_called("s1", 1, result=f"Camera plan\n{OTHERS} {ANSWER}", tool="file_reader")]},
+        {"noted": [block(f"{OTHERS}\n{ANSWER}")]},
+        {"facts": [Fact(1, "intel", "figure", ANSWER)], "turn": 20},
+    ],
+    ids=["heard", "blocks", "looked_up", "noted", "facts"],
+)
+@pytest.mark.parametrize("form", FORMS)
+def test_it_answers_a_question_from_what_its_prompt_holds(given: dict[str, Any], form: Form) -> None:
+    asked = compose(cue(commands=[QUESTION], **given), (), form)
+    assert "24 cameras" in complete(asked).text
+    assert "I remember this of it" in complete(asked).text
+
+
+def test_it_remembers_nothing_that_its_prompt_does_not_hold() -> None:
+    heard = [message("s1", 1, OTHERS, agent="intel")]
+    assert complete(prompt(commands=[QUESTION], heard=heard)).text == "I remember nothing of it."
+    assert complete(prompt(commands=[QUESTION])).text == "I remember nothing of it."
+
+
+def test_an_order_that_asks_nothing_is_no_question() -> None:
+    told = QUESTION.model_copy(update={"text": "Count the cameras in the vault"})
+    heard = [message("s1", 1, ANSWER, agent="intel")]
+    assert complete(prompt(commands=[told], heard=heard)).text.startswith("As ordered: Count the cameras in the vault.")
+
+
+ODD = st.one_of(
+    st.text(max_size=40),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    ).map(json.dumps),
+)
+
+
+def after(call: Call, result: str, asked: Prompt) -> Completion:
+    return complete(asked.followed_by(Message("assistant", "", (call,)), Message("tool", result, call_id=call.id)))
+
+
+@given(ODD, st.sampled_from([*(tool.name for tool in TOOLS), "ghost", ""]), st.text(max_size=80))
+def test_odd_tool_arguments_never_raise(arguments: str, name: str, result: str) -> None:
+    for form in ("native", "schema"):
+        asked = compose(cue(2), TOOLS, form)
+        assert after(Call("a", name, arguments), result, asked).model == Simulated.name
+
+
+@pytest.mark.parametrize(
+    "arguments", ["[" * 200_000, "9" * 10_000, '{"a": 1e999}', '{"a": "\\ud800"}', "\x00", '{"a": []}']
+)
+def test_very_odd_tool_arguments_never_raise(arguments: str) -> None:
+    assert after(Call("a", "calculator", arguments), "2 * 3 = 6", prompt(*TOOLS)).model == Simulated.name

@@ -1,22 +1,34 @@
 """Which model speaks: the one that was asked for, else what is found, else the simulated crew."""
 
-from collections.abc import Generator
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
 import httpx2
 import pytest
 import respx
 
-from heist.errors import ModelError, ModelUnreachable
-from heist.llm.source import AGAIN_SECONDS, Source
+from heist.errors import ModelDown, ModelError, ModelUnreachable
+from heist.llm.endpoint import Patience
+from heist.llm.faults import Kind
+from heist.llm.model import Completion, Form, Message, Model, Prompt
+from heist.llm.resilience import UNKNOWN_SLOTS, State
+from heist.llm.source import AGAIN_SECONDS, Source, Told, Wanted
+from tests import fake_server
 from tests.conftest import FakeModel
+from tests.llm.test_server import Parrot, serving
 from tests.times import HandClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S17", "S19")]
 
 
-def source(llm: str, clock: HandClock | None = None, name: str | None = None) -> Source:
-    return Source(llm, name, None, "auto", (1, 1, 1), clock or HandClock())
+def told_nobody(server: str, state: State, reason: str) -> None:
+    raise AssertionError(f"{server} is {state}")
+
+
+def source(llm: str, clock: HandClock | None = None, told: Told = told_nobody, **given: Any) -> Source:
+    return Source(Wanted(llm, patience=Patience(1, 1, 1), **given), clock or HandClock(), told)
 
 
 @pytest.fixture
@@ -64,6 +76,7 @@ async def test_a_given_address_that_is_down_is_an_error_until_it_is_up(network: 
     with pytest.raises(ModelUnreachable):
         await found.model()
     route.respond(200, json={"data": [{"id": "m"}]})
+    network.get(url__regex="http://lm/.*").respond(404)
     assert (await found.model()).name == "m"
     await found.close()
 
@@ -76,3 +89,183 @@ async def test_a_model_that_is_not_there_is_an_error(fake_model: FakeModel) -> N
 async def test_simulated_asks_nobody(network: Any) -> None:
     assert (await source("simulated").model()).simulated
     assert not network.calls
+
+
+async def said(model: Model) -> str:
+    *_, last = [chunk async for chunk in model.complete(Prompt((Message("user", "Who was late?"),)))]
+    assert isinstance(last, Completion)
+    return last.text.strip()
+
+
+async def test_a_model_is_had_by_name_and_by_address(network: Any) -> None:
+    for host in ("one", "two"):
+        listed = {"data": [{"id": f"{host}-a"}, {"id": f"{host}-b"}]}
+        network.get(f"http://{host}/v1/models").respond(200, json=listed)
+    network.get(url__regex=".*").respond(404)
+    found = source("http://one/v1")
+    assert (await found.model()).name == "one-a"
+    assert (await found.model("one-b")).name == "one-b"
+    assert (await found.model(llm="http://two/v1")).name == "two-a"
+    assert (await found.model("two-b", "http://two/v1/")).name == "two-b"
+    assert (await found.model(llm="simulated")).simulated
+    with pytest.raises(ModelError, match="has no model 'two-b'; it has: one-a, one-b"):
+        await found.model("two-b")
+    assert await found.model("one-a") is await found.model()
+    assert await found.model(llm="http://two/v1") is await found.model("two-a", "http://two/v1/")
+    await found.close()
+
+
+async def test_a_name_from_the_settings_is_no_name_at_another_address(network: Any) -> None:
+    for host in ("one", "two"):
+        network.get(f"http://{host}/v1/models").respond(200, json={"data": [{"id": f"{host}-a"}]})
+    network.get(url__regex=".*").respond(404)
+    found = source("http://one/v1", name="one-a")
+    assert (await found.model(llm="http://two/v1")).name == "two-a"
+    await found.close()
+
+
+async def test_a_wanted_name_that_a_found_server_lacks_is_an_error_for_who_named_it(network: Any) -> None:
+    network.get("http://127.0.0.1:8080/v1/models").respond(200, json={"data": [{"id": "m", "owned_by": "llamacpp"}]})
+    network.get(url__regex=".*").mock(side_effect=httpx2.ConnectError("refused"))
+    found = source("auto")
+    with pytest.raises(ModelError, match="has no model 'big'"):
+        await found.model("big")
+    assert (await found.model()).name == "m"
+    await found.close()
+    found = source("auto", name="big")
+    assert (await found.model()).simulated
+    assert (
+        found.notice == "llama.cpp at http://127.0.0.1:8080/v1 has no model 'big'; it has: m, so the crew is simulated"
+    )
+    await found.close()
+
+
+async def test_a_server_is_asked_for_its_models_once(network: Any) -> None:
+    route = network.get("http://lm/v1/models").respond(200, json={"data": [{"id": "m"}]})
+    network.get(url__regex=".*").respond(404)
+    found = source("http://lm/v1")
+    await asyncio.gather(*(found.model() for _ in range(5)))
+    asked = route.call_count
+    await found.model()
+    assert route.call_count == asked
+    await found.close()
+
+
+async def test_the_key_goes_to_the_server_with_every_question(network: Any) -> None:
+    network.get("http://lm/v1/models").respond(200, json={"data": [{"id": "m"}]})
+    network.get(url__regex=".*").respond(404)
+    found = source("http://lm/v1", key="geheim")
+    await found.model()
+    assert {call.request.headers["authorization"] for call in network.calls} == {"Bearer geheim"}
+    await found.close()
+
+
+@pytest.mark.parametrize("tools", ["native", "schema", "text"])
+async def test_the_settings_say_how_tools_are_offered(fake_model: FakeModel, tools: Form) -> None:
+    found = source(fake_model.url, tools=tools)
+    assert (await found.model()).form == tools
+    await found.close()
+
+
+class Slow(Parrot):
+    """A parrot that waits for `gate`, and counts who waits with it; `arrived` is set when they are `expected`."""
+
+    def __init__(self, expected: int) -> None:
+        super().__init__()
+        self.expected = expected
+        self.gate, self.arrived = asyncio.Event(), asyncio.Event()
+        self.flying = self.most = 0
+
+    async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        if self.flying == self.expected:
+            self.arrived.set()
+        await self.gate.wait()
+        async for chunk in super().complete(prompt):
+            yield chunk
+        self.flying -= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "slots", "most"),
+    [("llamacpp", None, 2), ("lmstudio", None, 1), (None, None, UNKNOWN_SLOTS), ("vllm", 3, 3)],
+)
+async def test_all_models_of_a_server_share_its_lanes(kind: Kind | None, slots: int | None, most: int) -> None:
+    slow = Slow(most)
+    async with serving(slow, kind) as url:
+        found = source(url, slots=slots)
+        models = [await found.model(), await found.model(llm=url), await found.model(slow.name, f"{url}/")]
+        calls = [asyncio.create_task(said(model)) for model in models * 4]
+        async with asyncio.timeout(5):
+            await slow.arrived.wait()
+        await asyncio.sleep(0.1)
+        flying = slow.flying
+        slow.gate.set()
+        assert set(await asyncio.gather(*calls)) == {"Who was late?"}
+        await found.close()
+    assert flying == most
+    assert most <= slow.most <= (most if kind else len(calls))
+
+
+async def test_two_models_of_a_server_share_one_lane() -> None:
+    server, url = await fake_server.listen(delay=0.05, models=("a", "b"))
+    async with server:
+        found = source(url, slots=1)
+        models = [await found.model("a"), await found.model("b")]
+        assert models[0] is not models[1]
+        begun = time.monotonic()
+        await asyncio.gather(*map(said, models))
+        assert time.monotonic() - begun >= 0.095
+        await found.close()
+        server.close()
+
+
+async def test_the_models_of_a_server_share_one_breaker_and_it_is_told_of() -> None:
+    clock = HandClock()
+    heard: list[tuple[str, State, str]] = []
+    connections: set[asyncio.Transport] = set()
+    server, url = await fake_server.listen(models=("a", "b"), connections=connections)
+    found = source(url, clock, lambda *told: heard.append(told))
+    one, other = await found.model("a"), await found.model("b")
+    name = f"the model server at {url}"
+    assert await said(one)
+    assert (found.states(), heard) == ({name: "closed"}, [])
+    server.close()
+    for connection in connections:
+        connection.abort()
+    with pytest.raises(ModelDown, match="cannot be reached"):
+        await said(one)
+    assert found.states() == {name: "open"}
+    with pytest.raises(ModelDown, match="cannot be reached"):
+        await said(other)
+    [(who, state, reason)] = heard
+    assert (who, state) == (name, "open")
+    assert "cannot be reached" in reason
+    clock.advance(3)
+    assert found.states() == {name: "half-open"}
+    server, _ = await fake_server.listen(port=int(url.rsplit(":", 1)[1].removesuffix("/v1")))
+    async with server:
+        assert await said(other)
+        assert await said(one)
+        assert (found.states(), heard[1:]) == ({name: "closed"}, [(name, "closed", "")])
+        await found.close()
+        server.close()
+
+
+async def test_a_server_that_is_gone_does_not_stop_another(fake_model: FakeModel) -> None:
+    heard: list[State] = []
+    connections: set[asyncio.Transport] = set()
+    found = source(fake_model.url, told=lambda _server, state, _reason: heard.append(state))
+    fine = await found.model()
+    server, url = await fake_server.listen(connections=connections)
+    gone = await found.model(llm=url)
+    server.close()
+    for connection in connections:
+        connection.abort()
+    with pytest.raises(ModelDown):
+        await said(gone)
+    assert await said(fine)
+    states = {f"the model server at {fake_model.url}": "closed", f"the model server at {url}": "open"}
+    assert (found.states(), heard) == (states, ["open"])
+    await found.close()

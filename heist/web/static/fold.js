@@ -89,6 +89,12 @@ export function apply(state, event) {
       turn(state, event).tools.push(event);
       return event.turn;
     }
+    case "model.warmed":
+      return note(state, event, event.error ? `${event.model} did not warm up: ${event.error}` : `${event.model} is warm after ${Math.round(event.milliseconds)} ms`);
+    case "memory.compressed":
+      return note(state, event, `turns ${event.first} to ${event.last} told in short for ${event.owner || "all"} (${event.by})`);
+    case "budget.reached":
+      return note(state, event, `the budget of ${event.limit} ${event.of} is reached`);
     case "tool.added":
       return note(state, event, `${event.by} switched ${event.tool} on`);
     case "tool.removed":

@@ -314,7 +314,7 @@ def test_the_metadata_of_a_resource_is_what_rfc_9728_asks_for(door: Door, part: 
     about = door.http.get(f"/.well-known/oauth-protected-resource{part}").json()
     assert (about["resource"], about["authorization_servers"]) == (resource, [SITE])
     assert about["bearer_methods_supported"] == ["header"]
-    tools = {"calculator:use", "database:read", "files:read"}
+    tools = {"calculator:use", "database:read", "files:read", "memory:read", "memory:write"}
     assert set(about["scopes_supported"]) == (tools if part else {scope.value for scope in Scope})
     [server] = about["authorization_servers"]
     assert door.http.get(f"{server}/.well-known/oauth-authorization-server").json()["issuer"] == server

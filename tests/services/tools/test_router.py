@@ -25,7 +25,7 @@ pytestmark = pytest.mark.mission("S1")
 
 URL = "http://127.0.0.1:8008"
 CHALLENGE = f'resource_metadata="{URL}/.well-known/oauth-protected-resource"'
-CARDS = ["calculator", "database_query", "file_reader"]
+CARDS = ["calculator", "database_query", "file_reader", "get_compressed_memory", "store_memory"]
 
 
 class Client(NamedTuple):

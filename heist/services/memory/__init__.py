@@ -1,0 +1,1 @@
+"""Memory: what was said long ago, in less and less words, and no figure lost while there is room for it."""
