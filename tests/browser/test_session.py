@@ -163,3 +163,20 @@ def test_a_session_that_is_not_there_is_said_in_words(page: Page, watch: Watch) 
     page.goto("/s/heist_of_nobody")
     expect(page.get_by_role("alert")).to_contain_text("there is no session 'heist_of_nobody'")
     expect(page.locator("#controls")).to_be_hidden()
+
+
+@pytest.mark.mission("S12")
+def test_who_is_in_quarantine_and_which_tool_is_off_is_seen_at_once(page: Page) -> None:
+    session_id = watching(page, words_per_second=8, seed=3)
+    card = page.locator("#agents .agent", has_text="intel")
+    reach = f"/api/sessions/{session_id}/quarantine/intel"
+    put = (
+        "([path, reason]) => fetch(path, {method: 'PUT', headers: {'Content-Type': 'application/json'}, body: reason})"
+    )
+    page.evaluate(put, [reach, '{"reason": "It talks to the <b>police</b>."}'])
+    expect(card).to_contain_text("in quarantine: no tools")
+    expect(page.locator("#activity")).to_contain_text("intel put in quarantine by user: It talks to the <b>police</b>.")
+    page.evaluate("() => fetch('/admin/tools/calculator', {method: 'DELETE'})")
+    expect(page.locator("#activity")).to_contain_text("user switched calculator off")
+    page.evaluate("(path) => fetch(path, {method: 'DELETE'})", reach)
+    expect(card).to_contain_text("database:read")

@@ -100,8 +100,10 @@ export function apply(state, event) {
     case "tool.removed":
       return note(state, event, `${event.by} switched ${event.tool} off`);
     case "agent.quarantined":
+      agent(state, event.agent).quarantined = true;
       return note(state, event, `${event.agent} put in quarantine by ${event.by}${event.reason ? `: ${event.reason}` : ""}`);
     case "agent.released":
+      agent(state, event.agent).quarantined = false;
       return note(state, event, `${event.agent} released from quarantine by ${event.by}`);
     case "access.refused":
       return note(state, event, `${event.client} was refused at ${event.path}: ${event.detail}`);

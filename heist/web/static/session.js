@@ -93,7 +93,7 @@ function drawCrew() {
     element("span", {}, element("strong", {}, agent.name),
       agent.speaking ? element("span", { class: "typing" }, "speaking") : null, element("small", {}, agent.role),
       element("small", {}, `${count(agent.turns, "message")} · ${count(agent.calls, "tool call")}${agent.refused ? ` · ${agent.refused} failed` : ""}`),
-      element("small", { class: "scopes" }, agent.scopes.join(", ") || "no tools")),
+      element("small", { class: "scopes" }, agent.quarantined ? "in quarantine: no tools" : agent.scopes.join(", ") || "no tools")),
   )));
   const select = $("command").agent;
   if (!select.options.length) select.append(...[...state.agents.keys()].map((name) => element("option", { value: name }, name)));
