@@ -7,7 +7,8 @@ import { follow } from "./stream.js";
 const drawn = new Map(); // turn -> its article
 const OVER = ["completed", "stopped", "failed"];
 let state = empty(), id = "", dirty = new Set(), scheduled = false;
-let followsEnd = !location.hash; // an address of a message leads to it, not to the end
+let sought = location.hash.slice(1); // an address of a message leads to it, and holds it in view until the reader moves
+let followsEnd = !sought;
 
 export async function open(sessionId, link) {
   id = sessionId;
@@ -21,8 +22,12 @@ export async function open(sessionId, link) {
   $("command").text.addEventListener("keydown", (key) => {
     if (key.key === "Enter" && (key.ctrlKey || key.metaKey)) $("command").requestSubmit();
   });
+  for (const moved of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+    $("feed").addEventListener(moved, () => { sought = ""; }, { passive: true });
+  }
   $("feed").addEventListener("scroll", () => {
     const feed = $("feed");
+    if (sought) return;
     followsEnd = feed.scrollHeight - feed.scrollTop - feed.clientHeight < 60;
     $("latest").hidden = followsEnd;
   });
@@ -49,7 +54,6 @@ function hear(event) {
 
 function draw() {
   scheduled = false;
-  const sought = drawn.has(Number(location.hash.slice(2))) ? "" : location.hash.slice(1);
   [...dirty].sort((one, other) => one - other).forEach((turn) => drawTurn(state.turns.get(turn)));
   dirty = new Set();
   drawHead();
@@ -57,7 +61,7 @@ function draw() {
   drawCommands();
   drawActivity();
   if (sought) document.getElementById(sought)?.scrollIntoView();
-  if (followsEnd) $("feed").scrollTop = $("feed").scrollHeight;
+  if (followsEnd && !sought) $("feed").scrollTop = $("feed").scrollHeight;
   else $("latest").hidden = false;
 }
 
@@ -192,6 +196,7 @@ async function command(submitted) {
 }
 
 function latest() {
+  sought = "";
   followsEnd = true;
   $("latest").hidden = true;
   $("feed").scrollTop = $("feed").scrollHeight;
