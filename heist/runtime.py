@@ -76,7 +76,7 @@ class Runtime:
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
         self.plugins = plugins.find((calculator, database_query, file_reader, *tools(Memory(self.queries))))
-        self.registry = Registry(self.plugins.tools, self.clock, self._lobby)
+        self.registry = Registry(self.plugins.tools, self.clock, self._lobby, quick=(calculator, file_reader))
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         self.source = Source(

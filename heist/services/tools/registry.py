@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -125,9 +125,13 @@ class Registry:
     """One door: `call` takes the principal first and asks it for the tool's scope before it looks at anything else.
     It never raises for what a caller can do wrong: each outcome can be audited, a refusal like a result."""
 
-    def __init__(self, tools: Iterable[AnyTool], clock: Clock, lobby: Callable[[], Bank]) -> None:
-        """`lobby` makes the bank that callers from outside of every session look into, when one first does."""
+    def __init__(
+        self, tools: Iterable[AnyTool], clock: Clock, lobby: Callable[[], Bank], quick: Sequence[AnyTool] = ()
+    ) -> None:
+        """`lobby` makes the bank that callers from outside of every session look into, when one first does; `quick` are
+        tools that never wait for anything."""
         self.tools: Mapping[str, AnyTool] = {tool.name: tool for tool in sorted(tools, key=lambda tool: tool.name)}
+        self._quick = frozenset(tool.run for tool in quick)
         self._off: frozenset[str] = frozenset()
         self._rooms: dict[str, Room] = {}
         self._lobby = lobby
@@ -221,15 +225,21 @@ class Registry:
 
     async def _run(self, tool: Tool[A, R], arguments: A, principal: Principal) -> tuple[str, dict[str, JsonValue]]:
         """What the tool gives, for those who read and for programs. Whatever else a tool does, it is its own failure;
-        it runs in a task of its own, so that one that does not let itself be ended keeps nobody waiting."""
-        running = asyncio.create_task(_attempt(tool, arguments, Caller(principal, self._bank)))
-        try:
-            await asyncio.wait([running], timeout=SECONDS)
-        finally:
-            running.cancel()
-        if not running.done():
-            raise ToolFailure(f"the tool {tool.name} has not answered within {SECONDS:g} s")
-        if isinstance(given := running.result(), BaseException):
+        it runs in a task of its own, so that one that does not let itself be ended keeps nobody waiting. (Not so one
+        that is known never to wait: the task would cost more than its work.)"""
+        attempt = _attempt(tool, arguments, Caller(principal, self._bank))
+        if tool.run in self._quick:
+            given = await attempt
+        else:
+            running = asyncio.create_task(attempt)
+            try:
+                await asyncio.wait([running], timeout=SECONDS)
+            finally:
+                running.cancel()
+            if not running.done():
+                raise ToolFailure(f"the tool {tool.name} has not answered within {SECONDS:g} s")
+            given = running.result()
+        if isinstance(given, BaseException):
             raise _told(tool, given)
         return given
 
