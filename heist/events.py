@@ -232,6 +232,9 @@ class MessageInterrupted(Turn):
     error: str = ""
 
 
+CallForm = Literal["native", "schema", "text", "http", "mcp"]
+
+
 class ToolCalled(Fact):
     """One call, whoever made it and however it ended. `turn` is None when it came over HTTP or MCP, outside of a turn;
     then `agent` may be a client from outside, which has no session. `fault` says whose fault a failure is: the caller's
@@ -245,7 +248,7 @@ class ToolCalled(Fact):
     result: str
     success: bool
     fault: Literal["arguments", "scope", "token", "unknown", "service", "cancelled"] | None
-    form: Literal["native", "schema", "text", "http", "mcp"]
+    form: CallForm
     milliseconds: float
 
 

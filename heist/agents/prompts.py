@@ -13,12 +13,12 @@ from heist.events import AgentQuarantined, CommandIssued, MemoryCompressed, Seat
 from heist.llm.model import Form, Message, Prompt, ToolSpec
 from heist.seeds import number
 from heist.services.memory.facts import Entry, Fact, distinct, relevant
+from heist.services.memory.memory import NOTE_LENGTH, called
 from heist.services.tools.registry import AnyTool
 from heist.world.scenario import Scenario
 
 NOTES = 4
 EARLIER = 16
-NOTE_LENGTH = 900
 KNOWN = 8
 """Facts of turns that are told in short, picked for the turn by what it is about."""
 SPARABLE = ("known", "notes", "record")
@@ -165,16 +165,11 @@ def _notes(cue: Cue) -> str:
     were looked up."""
     if not cue.looked_up and not cue.noted:
         return ""
-    earlier = [_called(call) for call in cue.looked_up[-EARLIER:-NOTES]]
+    earlier = [called(call) for call in cue.looked_up[-EARLIER:-NOTES]]
     lines = [block.text for block in cue.noted]
     lines += [f"Looked up before: {', '.join(earlier)}"] if earlier else []
-    lines += [f"{_called(call)} gave:\n{call.result[:NOTE_LENGTH]}" for call in cue.looked_up[-NOTES:]]
+    lines += [f"{called(call)} gave:\n{call.result[:NOTE_LENGTH]}" for call in cue.looked_up[-NOTES:]]
     return "YOUR NOTES\n" + "\n".join(lines)
-
-
-def _called(call: ToolCalled) -> str:
-    values = call.arguments.values() if isinstance(call.arguments, dict) else [call.arguments]
-    return f"{call.tool}({', '.join(map(str, values))})"
 
 
 def _known(cue: Cue) -> str:

@@ -19,7 +19,6 @@ from heist.events import (
     MessageFailed,
     MessageInterrupted,
     MessageStarted,
-    ToolCalled,
 )
 from heist.llm.model import Call, Completion, Form, Message, Model, Prompt, guess
 from heist.services.tools.registry import AnyTool, Outcome
@@ -40,13 +39,13 @@ async def take(cue: Cue, agent: Agent, model: Model, clock: Clock, halvings: int
     to the model."""
     started = clock.monotonic()
     tools = agent.tools()
-    heard = await fit(cue, tools, model, room(cue, model) >> halvings)
+    heard, prompt = await fit(cue, tools, model, room(cue, model) >> halvings)
     speech = Speech(cue, model.form)
     left_out = len(cue.heard) - len(heard.heard)
     names = tuple(tool.name for tool in tools)
     yield MessageStarted(**speech.who, tools=names, form=model.form, left_out=left_out, without=heard.without)
     try:
-        async with aclosing(_speak(heard, agent, model, speech, tools)) as events:
+        async with aclosing(_speak(heard, agent, model, speech, prompt)) as events:
             async for event in events:
                 yield event
     except ModelDown as error:
@@ -70,11 +69,8 @@ async def take(cue: Cue, agent: Agent, model: Model, clock: Clock, halvings: int
     yield speech.completed(milliseconds(started, clock))
 
 
-async def _speak(
-    cue: Cue, agent: Agent, model: Model, speech: "Speech", tools: Sequence[AnyTool]
-) -> AsyncGenerator[Event]:
+async def _speak(cue: Cue, agent: Agent, model: Model, speech: "Speech", prompt: Prompt) -> AsyncGenerator[Event]:
     """The deltas and tool calls; raises `ModelError`."""
-    prompt = compose(cue, tools, speech.offered)
     left = cue.session.tool_calls
     while True:
         async for delta in speech.listen(model, prompt):
@@ -86,7 +82,7 @@ async def _speak(
         outcomes = []
         for call in calls:
             outcomes.append(await agent.use(call.name, call.arguments))
-            yield _called(cue, call.name, outcomes[-1], speech.form)
+            yield outcomes[-1].told(cue.session.session_id, cue.seat.name, speech.form, cue.turn)
         prompt = _continued(prompt, speech, calls, outcomes, more=left > 0)
 
 
@@ -99,25 +95,22 @@ def room(cue: Cue, model: Model) -> int:
     return budget if context is None else max(min(budget, context - answer - SPARE), SPARE)
 
 
-async def fit(cue: Cue, tools: Sequence[AnyTool], model: Model, tokens: int) -> Cue:
-    """The cue with as much left out as it takes for its prompt to have no more than `tokens`: the oldest messages first
-    (the newest is always heard), then whole parts. Counted by the server's tokenizer where it has one."""
-    fitting, spared = cue, 0
-    while (beyond := await _beyond(fitting, tools, model, tokens)) > 0:
-        if len(fitting.heard) > 1:
-            fitting = fitting.shortened(_oldest(fitting, beyond))
-        elif spared < len(SPARABLE):
+async def fit(cue: Cue, tools: Sequence[AnyTool], model: Model, tokens: int) -> tuple[Cue, Prompt]:
+    """The cue with as much left out as it takes for its prompt to have no more than `tokens`, and that prompt: the
+    oldest messages go first (the newest is always heard), then whole parts. Counted by the server's tokenizer where it
+    has one."""
+    spared = 0
+    while True:
+        prompt = compose(cue, tools, model.form)
+        counts, _ = await model.count([message.content for message in prompt.messages])
+        beyond = sum(counts) - tokens
+        if beyond > 0 and len(cue.heard) > 1:
+            cue = cue.shortened(_oldest(cue, beyond))
+        elif beyond > 0 and spared < len(SPARABLE):
             spared += 1
-            fitting = fitting.shortened(0, SPARABLE[:spared])
+            cue = cue.shortened(0, SPARABLE[:spared])
         else:
-            break
-    return fitting
-
-
-async def _beyond(cue: Cue, tools: Sequence[AnyTool], model: Model, tokens: int) -> int:
-    prompt = compose(cue, tools, model.form)
-    counts, _ = await model.count([message.content for message in prompt.messages])
-    return sum(counts) - tokens
+            return cue, prompt
 
 
 def _oldest(cue: Cue, tokens: int) -> int:
@@ -206,21 +199,6 @@ class Speech:
             cached_tokens=sum(cached) if cached else None,
             milliseconds=spent,
         )
-
-
-def _called(cue: Cue, name: str, outcome: Outcome, form: Form) -> ToolCalled:
-    return ToolCalled(
-        session_id=cue.session.session_id,
-        turn=cue.turn,
-        agent=cue.seat.name,
-        tool=name[:64],
-        arguments=outcome.arguments,
-        result=outcome.text,
-        success=outcome.success,
-        fault=outcome.fault,
-        form=form,
-        milliseconds=outcome.milliseconds,
-    )
 
 
 def _continued(prompt: Prompt, speech: Speech, calls: list[Call], outcomes: list[Outcome], more: bool) -> Prompt:

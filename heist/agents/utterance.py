@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from heist.events import sound
 from heist.llm.model import Call, Form
 from heist.llm.passages import Passage, Passages
 
@@ -57,7 +58,7 @@ class Utterance:
         if isinstance(tool, str) and tool.strip().lower() not in NO_TOOL:
             self._call(tool, answer.get("argument", answer.get("arguments", "")))
         message = answer.get("message")
-        return self._news(message) if isinstance(message, str) else ""
+        return self._news(sound(message)) if isinstance(message, str) else ""
 
     def _news(self, spoken: str) -> str:
         news, self._told = spoken[self._told :], max(self._told, len(spoken))
@@ -86,7 +87,7 @@ class Utterance:
 
     def _call(self, name: str, arguments: object) -> None:
         written = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        self.calls.append(Call(f"{self._number}_{len(self.calls)}", name.strip(), written))
+        self.calls.append(Call(f"{self._number}_{len(self.calls)}", sound(name.strip()), sound(written)))
 
 
 def _object(text: str) -> tuple[dict[str, Any] | None, str]:

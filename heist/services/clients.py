@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 
 from heist.clock import Clock
-from heist.store.clients import Registrations
+from heist.store.clients import GRACE, Registrations
 from heist.store.queries import Queries
 
 
@@ -67,7 +67,7 @@ class Clients:
         if client.session_id is None:
             await asyncio.to_thread(self._registrations.revoke, jti, expires, now)
             return
-        self._revoked = {known: ends for known, ends in self._revoked.items() if ends > now - 60} | {jti: expires}
+        self._revoked = {known: ends for known, ends in self._revoked.items() if ends > now - GRACE} | {jti: expires}
 
     async def revoked(self, client: Client, jti: str) -> bool:
         if client.session_id is None:

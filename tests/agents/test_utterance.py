@@ -112,3 +112,17 @@ def test_no_text_is_an_error(text: str) -> None:
 @given(st.text("abcdefg ,.", min_size=1, max_size=80))
 def test_speech_without_marks_comes_through_as_it_is(text: str) -> None:
     assert heard(text)[0] == text.lstrip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"message": "half \\ud800", "tool": "none"}',
+        '{"message": "x", "tool": "cal\\ud800", "argument": "\\udfff"}',
+        '<tool_call>{"name": "cal\\ud800", "arguments": "1"}</tool_call>',
+    ],
+)
+def test_half_a_character_never_reaches_the_log(text: str) -> None:
+    speech, calls, _ = heard(text)
+    for said in (speech, *(part for call in calls for part in call)):
+        assert said == said.encode().decode()

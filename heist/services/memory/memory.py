@@ -18,7 +18,10 @@ from heist.services.tools.registry import AnyTool, Arguments, Caller, Result, To
 from heist.store.queries import Queries
 
 LONGEST = 2000
+NOTE_LENGTH = 900
+"""Characters of a tool's result that are remembered."""
 STORE = "store_memory"
+RECALL = "get_compressed_memory"
 _KINDS = ("message.completed", "tool.called", "memory.compressed")
 
 
@@ -34,9 +37,7 @@ class Memory:
         """What the principal remembers. Raises `InsufficientScope` without `memory:read` or for another's memory,
         `ToolFailure` for a client that has no session."""
         principal.require(Scope.MEMORY_READ)
-        if agent is not None and agent != principal.name:
-            sentence = f"{principal.name} cannot read the memory of {agent[:64]!r}; agents share by speaking"
-            raise InsufficientScope(sentence, Scope.MEMORY_READ, principal.client_id)
+        check_owner(principal, agent or principal.name, Scope.MEMORY_READ)
         if principal.session_id is None:
             raise ToolFailure("the token belongs to no session, so there is nothing to remember")
         record = await asyncio.to_thread(self._record, principal.session_id, principal.name)
@@ -58,15 +59,24 @@ class Memory:
         return record
 
 
-RECALL = "get_compressed_memory"
+def check_owner(principal: Principal, agent: str, scope: Scope) -> None:
+    """Raises `InsufficientScope` for the memory of another."""
+    if agent != principal.name:
+        sentence = f"{principal.name} cannot reach the memory of {agent[:64]!r}; agents share by speaking"
+        raise InsufficientScope(sentence, scope, principal.client_id)
 
 
 def remembered(call: ToolCalled) -> str:
     """A tool's result as its caller remembers it; what was stored by `store_memory` is remembered as it was said."""
-    values = call.arguments if isinstance(call.arguments, dict) else {}
-    if call.tool == STORE:
-        return f"I noted: {values.get('message', '')}"
-    return f"{call.tool}({', '.join(map(str, values.values()))}) gave: {call.result[:900]}"
+    if call.tool == STORE and isinstance(call.arguments, dict):
+        return f"I noted: {call.arguments.get('message', '')}"
+    return f"{called(call)} gave: {call.result[:NOTE_LENGTH]}"
+
+
+def called(call: ToolCalled) -> str:
+    """The call as it is written: `tool(argument, argument)`."""
+    values = call.arguments.values() if isinstance(call.arguments, dict) else [call.arguments]
+    return f"{call.tool}({', '.join(map(str, values))})"
 
 
 class Note(Arguments):

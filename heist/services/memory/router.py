@@ -5,10 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from heist.errors import InsufficientScope
-from heist.services.auth import DOCUMENTED, Auth, Bearer, Principal, Scope
+from heist.services.auth import DOCUMENTED, Auth, Bearer, Scope
 from heist.services.documented import refusals
-from heist.services.memory.memory import LONGEST, RECALL, STORE, Noted, Recalled
+from heist.services.memory.memory import LONGEST, RECALL, STORE, Noted, Recalled, check_owner
 from heist.services.tools.outside import Outside
 
 
@@ -27,7 +26,7 @@ def router(auth: Auth, outside: Outside) -> APIRouter:
 
     async def called(request: Request, token: str, agent: str, tool: str, arguments: dict[str, Any]) -> Any:
         principal = await outside.admit(token, auth.place(request), tool, arguments)
-        _check_owner(principal, agent, Scope.MEMORY_WRITE if tool == STORE else Scope.MEMORY_READ)
+        check_owner(principal, agent, Scope.MEMORY_WRITE if tool == STORE else Scope.MEMORY_READ)
         outcome = await outside.call(principal, tool, arguments)
         if outcome.error:
             raise outcome.error
@@ -50,9 +49,3 @@ def router(auth: Auth, outside: Outside) -> APIRouter:
         return Recalled.model_validate(await called(request, token, agent, RECALL, arguments))
 
     return routes
-
-
-def _check_owner(principal: Principal, agent: str, scope: Scope) -> None:
-    if agent != principal.name:
-        sentence = f"{principal.name} cannot reach the memory of {agent[:64]!r}; agents share by speaking"
-        raise InsufficientScope(sentence, scope, principal.client_id)

@@ -5,7 +5,6 @@ from typing import Literal
 
 from heist.bus import Bus
 from heist.errors import InvalidToken
-from heist.events import ToolCalled, sound
 from heist.services.auth import Auth, Principal, Resource
 from heist.services.clients import Clients
 from heist.services.tools.registry import Outcome, Registry, recordable
@@ -51,7 +50,7 @@ class Outside:
         except asyncio.CancelledError:
             gone = "the caller did not wait for the answer"
             cancelled = Outcome(tool, recordable(arguments), gone, None, "cancelled", None, 0.0)
-            self._bus.post(self._event(principal.session_id, principal.name, cancelled))
+            self._bus.post(cancelled.told(principal.session_id, principal.name, self._form))
             raise
         if principal.session_id is not None:
             outcome = withheld(self._clients, principal.client_id, outcome)
@@ -59,20 +58,6 @@ class Outside:
         return outcome
 
     async def _record(self, session_id: str | None, agent: str, outcome: Outcome) -> None:
-        await self._bus.publish(self._event(session_id, agent, outcome))
+        await self._bus.publish(outcome.told(session_id, agent, self._form))
         if outcome.error:
             outcome.error.recorded = True
-
-    def _event(self, session_id: str | None, agent: str, outcome: Outcome) -> ToolCalled:
-        return ToolCalled(
-            session_id=session_id,
-            turn=None,
-            agent=agent,
-            tool=sound(outcome.tool[:64]),
-            arguments=outcome.arguments,
-            result=outcome.text,
-            success=outcome.fault is None,
-            fault=outcome.fault,
-            form=self._form,
-            milliseconds=outcome.milliseconds,
-        )

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 from heist.clock import Clock, milliseconds
 from heist.configfile import first_error, sentence
 from heist.errors import HeistError, InsufficientScope, NotFound, ToolError, ToolFailure
-from heist.events import Recorded, ToolAdded, ToolRemoved, sound
+from heist.events import CallForm, Recorded, ToolAdded, ToolCalled, ToolRemoved, sound
 from heist.services.auth import Principal
 from heist.world.documents import Bank
 
@@ -111,7 +111,22 @@ class Outcome(NamedTuple):
 
     @property
     def success(self) -> bool:
-        return self.error is None
+        return self.fault is None
+
+    def told(self, session_id: str | None, agent: str, form: CallForm, turn: int | None = None) -> ToolCalled:
+        """The call as the log has it."""
+        return ToolCalled(
+            session_id=session_id,
+            turn=turn,
+            agent=agent,
+            tool=sound(self.tool[:64]),
+            arguments=self.arguments,
+            result=self.text,
+            success=self.success,
+            fault=self.fault,
+            form=form,
+            milliseconds=self.milliseconds,
+        )
 
 
 class Room(NamedTuple):
