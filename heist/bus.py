@@ -34,7 +34,8 @@ class Bus:
 
     def post(self, event: Event) -> asyncio.Future[int] | None:
         """Hands the event on and returns at once; events are kept in the order in which they are posted, soon. The
-        future is done when the event is kept and told; None for what is never kept."""
+        future is done when the event is kept and told; None for what is never kept. What is sealed is told to
+        nobody."""
         at, body = stamp(self._clock.now()), body_of(event)
         if not event.durable:
             passing = Recorded(None, at, event, body)
@@ -43,7 +44,10 @@ class Bus:
             else:
                 self._last.add_done_callback(lambda _: self._tell(passing))
             return None
-        self._last = self._keeper.keep(event, at, body)
+        kept = self._keeper.keep(event, at, body)
+        if event.sealed:
+            return kept
+        self._last = kept
         self._last.add_done_callback(partial(self._kept, at, event, body))
         return self._last
 

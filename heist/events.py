@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 class Fact(BaseModel):
     """What all events share. Turns and rounds count from 1; durations are milliseconds; actors are names. `session_id`
-    is None for what belongs to no session."""
+    is None for what belongs to no session. What is `sealed` is kept in rows of its own, has no place in the log, and no
+    watcher hears of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     durable: ClassVar[bool] = True
+    sealed: ClassVar[bool] = False
     session_id: str | None
 
 
@@ -38,13 +40,15 @@ class Voice(BaseModel):
 
 
 class Seat(BaseModel):
-    """One agent of a crew, as the crew file gives it. Without a `voice` of its own it speaks by the session's model."""
+    """One agent of a crew, as the crew file gives it. `duty` is the scenario's role that it answers for, its name if
+    that is empty. Without a `voice` of its own it speaks by the session's model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
     role: str
     persona: str
     scopes: tuple[str, ...]
+    duty: str = ""
     voice: Voice | None = None
 
 
@@ -71,8 +75,8 @@ class Memory(BaseModel):
 
 
 class SessionStarted(SessionFact):
-    """Holds all that a session depends on besides the scenario's file, so that the log alone can bring it back. `tools`
-    are the only ones that its agents may be offered; None is all that there are."""
+    """Holds all that a session depends on besides the scenario's file and what is sealed (`mole.assigned`), so that the
+    log can bring it back. `tools` are the only ones that its agents may be offered; None is all that there are."""
 
     kind: Literal["session.started"] = "session.started"
     crew: str
@@ -86,7 +90,6 @@ class SessionStarted(SessionFact):
     tool_calls: int
     temperature: float
     max_tokens: int
-    seed: int
     model: str
     server: str
     simulated: bool
@@ -199,8 +202,9 @@ class MessageDelta(SessionFact):
 
 
 class MessageCompleted(Turn):
-    """Tokens are summed over the turn's model calls; `estimated` says that the server gave none and they were
-    guessed from the length of the text."""
+    """Tokens are summed over the turn's model calls, without those of the agent's private brief, the number of which
+    would be a trace of it; `estimated` says that the server gave none and they were guessed from the length of the
+    text."""
 
     kind: Literal["message.completed"] = "message.completed"
     text: str
@@ -364,6 +368,141 @@ class CommandDelivered(SessionFact):
     turn: int
 
 
+class PlanChanged(SessionFact):
+    """A slot of the plan has another value: `before` is None where it had none."""
+
+    kind: Literal["plan.changed"] = "plan.changed"
+    turn: int
+    agent: str
+    slot: str
+    value: str | int
+    before: str | int | None
+
+
+Arm = Literal["mole", "none", "placebo", "incompetent"]
+"""What a game is of: with a mole, without one, with an innocent who has a secret, with one who errs without intent."""
+
+
+class MoleAssigned(SessionFact):
+    """What nobody is to know before the reveal: the seed that all chance in the session comes from, who of the crew
+    carries the arm's own brief (`holder`, None in the arm without one), every agent's brief, and the facts of the bank,
+    which are those of the seed unless they are `fixed`."""
+
+    sealed: ClassVar[bool] = True
+    kind: Literal["mole.assigned"] = "mole.assigned"
+    seed: int
+    arm: Arm
+    holder: str | None
+    strategy: str | None
+    briefs: dict[str, str]
+    facts: dict[str, str | int]
+    fixed: bool = False
+
+    @property
+    def mole(self) -> str | None:
+        return self.holder if self.arm == "mole" else None
+
+
+class SabotageDone(SessionFact):
+    """What an agent says in private that it did against the crew."""
+
+    sealed: ClassVar[bool] = True
+    kind: Literal["sabotage.done"] = "sabotage.done"
+    turn: int
+    agent: str
+    did: str
+
+
+class ThoughtsKept(SessionFact):
+    """What a model thought before it spoke; it may name its brief."""
+
+    sealed: ClassVar[bool] = True
+    kind: Literal["thoughts.kept"] = "thoughts.kept"
+    turn: int
+    agent: str
+    text: str
+
+
+class SuspicionStated(SessionFact):
+    """How much a player suspects each agent, and nobody, after so many turns: shares that sum to 1."""
+
+    kind: Literal["suspicion.stated"] = "suspicion.stated"
+    by: str
+    turns: int
+    suspicions: dict[str, float]
+    nobody: float
+
+
+class GuessMade(SessionFact):
+    """A player's one guess, after so many turns; `agent` None says that nobody is a mole."""
+
+    kind: Literal["guess.made"] = "guess.made"
+    by: str
+    turns: int
+    agent: str | None
+
+
+class OutcomeStep(SessionFact):
+    """One moment of the plan as it is played out: the clock of the bank, where the crew is, what happens there. What
+    goes wrong has a `cause`, the slot that it comes from, and costs points."""
+
+    kind: Literal["outcome.step"] = "outcome.step"
+    clock: str
+    place: str
+    text: str
+    slot: str = ""
+    costs: float = 0
+
+
+class OutcomeDecided(SessionFact):
+    """What the bank did to the plan. `reference` is the score of the plan that follows from the truth; `damage` is each
+    agent's Shapley share of what is missing to it, `slots` what each slot alone costs."""
+
+    kind: Literal["outcome.decided"] = "outcome.decided"
+    outcome: Literal["clean", "messy", "empty", "busted"]
+    score: float
+    reference: float
+    loot: float
+    damage: dict[str, float]
+    slots: dict[str, float]
+
+
+class Act(BaseModel):
+    """Something that the mole did in a turn: what the record shows, what it says of it in private, and the points that
+    it cost, by the slots that it spoiled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    turn: int
+    what: str
+    did: str = ""
+    slots: tuple[str, ...] = ()
+    costs: float = 0
+
+
+class MoleRevealed(SessionFact):
+    """All that was sealed, once the game is over. `result`: the guess was right (SUCCESS), it was wrong (FAILURE), or
+    nobody was accused and there was a mole (BUSTED). `damage` is the share of `holder`, whoever carried the arm's own
+    brief, in what is missing to the `reference`."""
+
+    kind: Literal["mole.revealed"] = "mole.revealed"
+    result: Literal["SUCCESS", "FAILURE", "BUSTED"]
+    guess: str | None
+    outcome: Literal["clean", "messy", "empty", "busted"]
+    score: float
+    reference: float
+    damage: float | None
+    arm: Arm
+    mole: str | None
+    holder: str | None
+    strategy: str | None
+    title: str
+    briefs: dict[str, str]
+    acts: tuple[Act, ...]
+    facts: dict[str, str | int]
+    seed: int
+    by: str
+
+
 Event = Annotated[
     SessionStarted
     | SessionPaused
@@ -393,7 +532,16 @@ Event = Annotated[
     | AgentReleased
     | AccessRefused
     | CommandIssued
-    | CommandDelivered,
+    | CommandDelivered
+    | PlanChanged
+    | MoleAssigned
+    | SabotageDone
+    | ThoughtsKept
+    | SuspicionStated
+    | GuessMade
+    | OutcomeStep
+    | OutcomeDecided
+    | MoleRevealed,
     Field(discriminator="kind"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from heist.agents import crew as crews
+from heist.agents.games import Games
 from heist.agents.sessions import House, Sessions
 from heist.bus import Bus
 from heist.clock import Clock, SystemClock
@@ -104,7 +105,8 @@ class Runtime:
                 self.queries,
             )
         )
-        for watcher in (self.registry.hear, self.sessions.hear):
+        self.games = Games(self.sessions, self.queries, self.bus, settings.config)
+        for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
 
     @property
@@ -134,6 +136,7 @@ class Runtime:
             yield self
         finally:
             await self.sessions.close()
+            await self.games.close()
             await self.source.close()
             self.registry.close()
             self.audit.flush()

@@ -55,7 +55,7 @@ class Archivist:
 
     def _begin(self, owner: str, due: Due, conversation: Conversation) -> Work:
         session = conversation.session
-        seed = number(session.seed, "block", owner, due.last, due.level)
+        seed = number(conversation.truth.seed, "block", owner, due.last, due.level)
         budget = session.memory.block // 2 if owner else session.memory.block
         writing = summarise(due.entries, due.facts, budget, self._model, seed)
         ahead = 0 if self._model.simulated else len(session.seats)

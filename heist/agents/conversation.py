@@ -1,6 +1,7 @@
 """One session's state, folded from its events: whose turn it is, who hears what, which orders wait."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -11,6 +12,8 @@ from heist.seeds import stream
 from heist.services.memory.facts import Entry
 from heist.services.memory.memory import remembered
 from heist.services.memory.record import Due, Record
+from heist.world.game import Game
+from heist.world.plan import Board, Edit
 from heist.world.scenario import Scenario
 
 Status = Literal["running", "paused", "stopped", "completed", "failed"]
@@ -52,12 +55,23 @@ class Spent(NamedTuple):
         return sum((asked * ask + answered * answer) / 1e6 for ask, answer, asked, answered in priced)
 
 
+def duties(scenario: Scenario, seats: Sequence[e.Seat]) -> dict[str, str]:
+    """Slot of the plan -> the agent that answers for it: whoever has its role, else one of those who are there, in
+    turn."""
+    having = {seat.duty or seat.name: seat.name for seat in reversed(seats)}
+    spare = cycle(seat.name for seat in seats)
+    return {name: having.get(slot.role) or next(spare) for name, slot in scenario.slots.items()}
+
+
 class Conversation:
     """Changes by `apply` alone, so that a session that was cut off continues from its log as if nothing had been."""
 
-    def __init__(self, session: e.SessionStarted, scenario: Scenario) -> None:
+    def __init__(self, session: e.SessionStarted, truth: e.MoleAssigned, game: Game) -> None:
         self.session = session
-        self.scenario = scenario
+        self.truth = truth
+        self.game = game
+        self.board = Board(game.scenario.slots)
+        self.duties = duties(game.scenario, session.seats)
         self.status: Status = "running"
         self.paused_by = ""
         self.stopping_by: str | None = None
@@ -70,6 +84,7 @@ class Conversation:
         self.commands: list[e.CommandIssued] = []
         self.last_command = 0
         self.quarantined: dict[str, e.AgentQuarantined] = {}
+        self.guess: e.GuessMade | None = None
         self.spent = Spent()
         self.record = Record()
         self.notes = {seat.name: Record() for seat in session.seats}
@@ -113,6 +128,10 @@ class Conversation:
             case e.ToolCalled(success=True) if event.turn is not None:
                 self.notes[event.agent].add(Entry(event.turn, event.agent, remembered(event)))
                 self._looked_up[event.agent].append(event)
+            case e.PlanChanged():
+                self.board.put(Edit(event.slot, event.value, event.before, event.agent, event.turn))
+            case e.GuessMade():
+                self.guess = event
             case e.MemoryCompressed(owner=""):
                 self.record.fold(event)
             case e.MemoryCompressed():
@@ -147,7 +166,11 @@ class Conversation:
         seat = self.seat_of(turn)
         return Cue(
             session=self.session,
-            scenario=self.scenario,
+            scenario=self.game.scenario,
+            seed=self.truth.seed,
+            brief=self.truth.briefs.get(seat.name, ""),
+            duties=self.duties,
+            plan=dict(self.board.entries),
             turn=turn,
             round=self.round_of(turn),
             seat=seat,
@@ -174,7 +197,7 @@ class Conversation:
         while len(self._orders) < round_:
             before = self._orders[-1] if self._orders else ()
             seats = list(before or self.session.seats)
-            stream(self.session.seed, "order", len(self._orders) + 1).shuffle(seats)
+            stream(self.truth.seed, "order", len(self._orders) + 1).shuffle(seats)
             if before and seats[0] == before[-1]:
                 seats.append(seats.pop(0))
             self._orders.append(tuple(seats))

@@ -70,10 +70,12 @@ class BudgetSettings(Section):
 
 
 class Member(Section):
-    """One agent. The name is what the others call it and what every row in the audit says."""
+    """One agent. The name is what the others call it and what every row in the audit says. `duty` is the scenario's
+    role that it answers for; left out, it is the one of its name."""
 
     name: Annotated[str, AfterValidator(check_name)]
     role: Line
+    duty: Word | None = None
     scopes: tuple[str, ...]
     persona: Prose
     model: Speaker = Field(default_factory=lambda: Speaker())
@@ -89,7 +91,8 @@ class Member(Section):
 
     @property
     def seat(self) -> Seat:
-        return Seat(name=self.name, role=self.role, persona=self.persona, scopes=self.scopes)
+        duty = self.duty or ""
+        return Seat(name=self.name, role=self.role, persona=self.persona, scopes=self.scopes, duty=duty)
 
 
 class Crew(Section):

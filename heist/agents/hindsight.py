@@ -11,7 +11,9 @@ from heist.agents.prompts import Cue, compose, parts
 from heist.errors import NotFound
 from heist.llm.model import Form, Prompt, guess
 from heist.services.tools.registry import AnyTool
-from heist.world.scenario import Scenario
+from heist.world.game import Game
+
+SEALED = "YOUR BRIEF\n(sealed until the reveal)"
 
 
 class Part(BaseModel):
@@ -22,7 +24,8 @@ class Part(BaseModel):
 
 class Seen(BaseModel):
     """The prompt of one turn by its parts, in their order. Messages of `left_out` turns were neither heard word by word
-    nor part of the record; those of `in_short` are told by the record."""
+    nor part of the record; those of `in_short` are told by the record. The agent's brief is sealed until the reveal; all
+    briefs are equally long."""
 
     turn: int
     agent: str
@@ -46,11 +49,13 @@ class Moment(NamedTuple):
         return compose(self.heard, self.tools, self.form)
 
 
-def moment(log: Sequence[e.Event], scenario: Scenario, turn: int, tools: Mapping[str, AnyTool]) -> Moment:
+def moment(
+    log: Sequence[e.Event], truth: e.MoleAssigned, game: Game, turn: int, tools: Mapping[str, AnyTool]
+) -> Moment:
     """The turn as it was begun last, if it was begun more than once. Raises `NotFound` for one that never began."""
     first, *rest = log
     assert isinstance(first, e.SessionStarted)
-    conversation = Conversation(first, scenario)
+    conversation = Conversation(first, truth, game)
     found: Moment | None = None
     for event in rest:
         if isinstance(event, e.MessageStarted) and event.turn == turn:
@@ -65,7 +70,7 @@ def moment(log: Sequence[e.Event], scenario: Scenario, turn: int, tools: Mapping
     return found
 
 
-def seen(at: Moment) -> Seen:
+def seen(at: Moment, revealed: bool) -> Seen:
     prompt = at.prompt()
     named = {"shared": prompt.messages[0].content, **parts(at.heard, at.tools, at.form)}
     return Seen(
@@ -73,7 +78,10 @@ def seen(at: Moment) -> Seen:
         agent=at.cue.seat.name,
         form=at.form,
         tools=tuple(tool.name for tool in at.tools),
-        parts=[Part(name=name, text=text, tokens=guess(text)) for name, text in named.items()],
+        parts=[
+            Part(name=name, text=SEALED if name == "brief" and not revealed else text, tokens=guess(text))
+            for name, text in named.items()
+        ],
         tokens=sum(guess(message.content) for message in prompt.messages),
         in_short=[(block.first, block.last) for block in at.cue.blocks],
         left_out=[entry.turn for entry in at.cue.heard[: len(at.cue.heard) - len(at.heard.heard)]],

@@ -5,7 +5,8 @@ prompt's beginning in its cache reads it once for the whole crew. Nothing here i
 each part comes from the cue of the one who speaks.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +16,17 @@ from heist.seeds import number
 from heist.services.memory.facts import Entry, Fact, distinct, relevant
 from heist.services.memory.memory import NOTE_LENGTH, called
 from heist.services.tools.registry import AnyTool
+from heist.world.plan import Edit, Slot
 from heist.world.scenario import Scenario
 
 NOTES = 4
 EARLIER = 16
-KNOWN = 8
+KNOWN = 12
 """Facts of turns that are told in short, picked for the turn by what it is about."""
 SPARABLE = ("known", "notes", "record")
 """Parts that a prompt can do without, the first to go first, when not even one message leaves room for them."""
 SAYABLE = 900
+_NAME = re.compile(r"[a-z]\w*")
 ASKABLE = 400
 """Characters that the schema of a turn has room for."""
 
@@ -34,6 +37,10 @@ class Cue:
 
     session: SessionStarted
     scenario: Scenario
+    seed: int
+    brief: str
+    duties: Mapping[str, str]
+    plan: Mapping[str, Edit]
     turn: int
     round: int
     seat: Seat
@@ -63,7 +70,7 @@ def compose(cue: Cue, tools: Sequence[AnyTool], form: Form = "native") -> Prompt
         tools=tuple(ToolSpec(tool.name, tool.description, tool.schema) for tool in offered) if form == "native" else (),
         temperature=voice.temperature if voice else session.temperature,
         max_tokens=voice.max_tokens if voice else session.max_tokens,
-        seed=number(session.seed, "turn", cue.turn),
+        seed=number(cue.seed, "turn", cue.turn),
         schema=turn_schema(offered) if form == "schema" else None,
         stop=("\n[turn ",),
     )
@@ -75,7 +82,9 @@ def parts(cue: Cue, tools: Sequence[AnyTool], form: Form) -> dict[str, str]:
     named = {
         "record": _record(cue.blocks),
         "said": _said(cue),
+        "plan": _plan(cue),
         "you": _you(cue.seat),
+        "brief": _brief(cue.brief),
         "tools": _quarantine(cue.quarantine) or _tools(tools, cue.session.tool_calls, form),
         "notes": _notes(cue),
         "known": _known(cue),
@@ -111,7 +120,42 @@ def _shared(cue: Cue) -> str:
         f"THE CREW\n{crew}\n\n"
         "HOW TO SPEAK\nSpeak as yourself, to the others, in two to four plain sentences, without your name in front. "
         "Give figures with their source. Add something new, or answer somebody by name; do not repeat what was said."
+        f"{_slots(cue.scenario, cue.duties)}"
     )
+
+
+def _slots(scenario: Scenario, duties: Mapping[str, str]) -> str:
+    """What the plan is to hold, and how it is reckoned, for everybody alike."""
+    lines = [
+        f"{name} ({_asked(slot)}; {duties[name]}): {_reckoned(slot, scenario)}" for name, slot in scenario.slots.items()
+    ]
+    return (
+        "\n\nTHE PLAN'S SLOTS\nWhen all have spoken, the plan is played out as it stands; what is not set is left to "
+        "chance. Each slot: its type, who answers for it, and how it follows from the facts.\n" + "\n".join(lines)
+    )
+
+
+def _asked(slot: Slot) -> str:
+    return f"one of: {' | '.join(slot.among)}" if slot.among else slot.type
+
+
+def _reckoned(slot: Slot, scenario: Scenario) -> str:
+    """How a slot follows from the facts, in the words in which everybody speaks of them."""
+    return _NAME.sub(lambda name: scenario.facts[name[0]].label if name[0] in scenario.facts else name[0], slot.reckon)
+
+
+def _plan(cue: Cue) -> str:
+    return "THE PLAN NOW\n" + "\n".join(_set(name, cue.plan.get(name)) for name in cue.scenario.slots)
+
+
+def _set(name: str, edit: Edit | None) -> str:
+    return f"{name}: not set" if edit is None else f"{name} = {edit.value} ({edit.agent}, turn {edit.turn})"
+
+
+def _brief(brief: str) -> str:
+    if not brief:
+        return ""
+    return f"YOUR BRIEF\nFor you alone; nobody else in the crew knows it, or has the same.\n{brief}"
 
 
 def _record(blocks: Sequence[MemoryCompressed]) -> str:
@@ -173,11 +217,13 @@ def _notes(cue: Cue) -> str:
 
 
 def _known(cue: Cue) -> str:
-    """Facts from turns that are no longer told word by word, those that this turn is about: what it is ordered, and
-    what was said last."""
+    """Facts from turns that are no longer told word by word, those that this turn is about: what it is ordered, what was
+    said last, and what the agent's slots of the plan follow from."""
     told = cue.heard[0].turn if cue.heard else cue.turn
     older = distinct(fact for fact in cue.facts if fact.turn < told and fact.kind != "question")
-    question = " ".join([*(command.text for command in cue.commands), *(entry.text for entry in cue.heard[-1:])])
+    slots = cue.scenario.slots.items()
+    own = [_reckoned(slot, cue.scenario) for name, slot in slots if cue.duties[name] == cue.seat.name]
+    question = " ".join([*(one.text for one in cue.commands), *(entry.text for entry in cue.heard[-1:]), *own])
     lines = [f"[turn {fact.turn}, {fact.agent}] {fact.text}" for fact in relevant(older, question, KNOWN)]
     return "WHAT IS KNOWN OF IT\n" + "\n".join(lines) if lines else ""
 

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from heist import events as e
 from heist.agents import crew as crews
+from heist.agents import mole
 from heist.agents.agent import Agent
 from heist.agents.archivist import Archivist
 from heist.agents.conversation import Conversation
@@ -27,13 +29,16 @@ from heist.services.auth import Auth, Principal, Scope
 from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
-from heist.store.queries import Logged, Queries, SessionRow
+from heist.store.queries import Queries, SessionRow
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
+from heist.world.game import Game, draw
 from heist.world.scenario import Scenario
 
 LONGEST_COMMAND = 2000
 LONGEST_REASON = 300
+SEEDS = 2**53
+"""Of so many a seed is drawn, that nobody can try them all; every one is a whole number to JavaScript."""
 WHOLE = 10_000_000
 """More events than a session has."""
 log = logging.getLogger(__name__)
@@ -46,7 +51,12 @@ class Order(BaseModel):
     crew: str = Field("crew", max_length=100, description="a crew file of the config folder, without .yaml")
     rounds: int | None = Field(None, ge=1, le=1000)
     turn_order: Literal["round_robin", "random"] | None = None
-    seed: int | None = Field(None, ge=0, lt=2**31)
+    seed: int | None = Field(None, ge=0, lt=SEEDS, description="who knows it can play the same game, and know its end")
+    mole: str | None = Field(None, max_length=100, description="random, none, or an agent's name; left out: by chance")
+    arm: Literal["any", "mole", "none", "placebo", "incompetent"] = Field("any", description="what the game is of")
+    strategy: str | None = Field(None, max_length=100, description="how the mole works; left out: by chance")
+    rate: int | None = Field(None, ge=0, le=10, description="in how many of ten turns the mole acts")
+    facts: Literal["drawn", "fixed"] = Field("drawn", description="the bank drawn anew, or as its file gives it")
     words_per_second: float = Field(0, ge=0, le=1000, description="the pace of speech; 0 is as fast as the model")
     paused: bool = Field(False, description="begin paused, before the first turn")
     tools: tuple[str, ...] | None = Field(
@@ -68,6 +78,23 @@ class House(NamedTuple):
     queries: Queries
 
 
+class Past(NamedTuple):
+    """A session as it is on record: its log, and what is sealed."""
+
+    log: Sequence[e.Event]
+    secret: Sequence[e.Event]
+    truth: e.MoleAssigned
+    game: Game
+
+    def conversation(self) -> Conversation:
+        first, *rest = self.log
+        assert isinstance(first, e.SessionStarted)
+        conversation = Conversation(first, self.truth, self.game)
+        for event in rest:
+            conversation.apply(event)
+        return conversation
+
+
 class Sessions:
     """Each method takes the principal first and asks it for `session:control`; a session that is not running here
     answers with `NotFound` or `Conflict`, in a sentence that says why."""
@@ -87,10 +114,13 @@ class Sessions:
             house.registry.named(tool)
         crew = await asyncio.to_thread(crews.read, house.config, order.crew, house.registry.scopes)
         scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
+        rules = await asyncio.to_thread(mole.read, house.config)
         started = await self._started(order, crew, scenario, principal.name)
-        orchestrator = await self._seat(Conversation(started, scenario))
+        truth = _assigned(started, order, rules, scenario)
+        orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
         try:
-            await house.bus.publish(started)
+            house.bus.post(started)
+            await house.bus.publish(truth)
             if order.paused:
                 await orchestrator.pause(principal.name)
         except StoreError:
@@ -115,7 +145,6 @@ class Sessions:
             tool_calls=crew.tool_calls,
             temperature=crew.model.temperature,
             max_tokens=crew.model.max_tokens,
-            seed=secrets.randbelow(2**31) if order.seed is None else order.seed,
             model=model.name,
             server=model.server,
             simulated=model.simulated,
@@ -161,7 +190,7 @@ class Sessions:
         models = {seat.name: await self._speaker(seat.voice) if seat.voice else speaker for seat in started.seats}
         summariser = started.memory.summariser
         archivist = Archivist(await self._speaker(summariser) if summariser else speaker)
-        house.registry.furnish(started.session_id, Bank(conversation.scenario), started.tools)
+        house.registry.furnish(started.session_id, Bank(conversation.game, conversation.board), started.tools)
         agents = {
             seat.name: Agent(seat, started.session_id, house.clients, house.server, house.auth, house.registry)
             for seat in started.seats
@@ -247,23 +276,35 @@ class Sessions:
         """The sessions on record, newest first, wherever they run."""
         principal.require(Scope.SESSION_READ)
         if before is not None:
-            await self._row(before)
+            await self.row(before)
         return await asyncio.to_thread(self._house.queries.newest_sessions, limit, before)
 
     async def one(self, principal: Principal, session_id: str) -> SessionRow:
         principal.require(Scope.SESSION_READ)
-        return await self._row(session_id)
+        return await self.row(session_id)
 
     async def seen(self, principal: Principal, session_id: str, turn: int) -> Seen:
         """What the agent of a turn had before it, worked out again from the log: the prompt by its parts."""
         principal.require(Scope.SESSION_READ)
-        row = await self._row(session_id)
-        scenario = await asyncio.to_thread(scenarios.read, self._house.config, row.scenario)
-        log_rows = await asyncio.to_thread(self._house.queries.log, 0, session_id, WHOLE)
+        past = await self.past(session_id)
         tools = self._house.registry.tools
-        return await asyncio.to_thread(lambda: seen(moment(_parsed(log_rows), scenario, turn, tools)))
+        at = await asyncio.to_thread(moment, past.log, past.truth, past.game, turn, tools)
+        return seen(at, revealed=any(isinstance(event, e.MoleRevealed) for event in past.log))
 
-    async def _row(self, session_id: str) -> SessionRow:
+    async def past(self, session_id: str) -> "Past":
+        """All that is on record of a session, what is sealed too: never to be shown as it is."""
+        row = await self.row(session_id)
+        house = self._house
+        scenario = await asyncio.to_thread(scenarios.read, house.config, row.scenario)
+        log_rows = await asyncio.to_thread(house.queries.log, 0, session_id, WHOLE)
+        bodies = await asyncio.to_thread(house.queries.sealed, session_id)
+        secret = _parsed(session_id, bodies)
+        truth = next((event for event in secret if isinstance(event, e.MoleAssigned)), None)
+        if truth is None:
+            raise Conflict(f"what was sealed of the session {session_id} is missing, so it cannot be brought back")
+        return Past(_parsed(session_id, [row.body for row in log_rows]), secret, truth, _game(scenario, truth))
+
+    async def row(self, session_id: str) -> SessionRow:
         row = await asyncio.to_thread(self._house.queries.session, session_id)
         if row is None:
             raise NotFound(f"there is no session {session_id[:64]!r}")
@@ -274,7 +315,7 @@ class Sessions:
         if orchestrator := self._running.get(session_id):
             return orchestrator
         async with self._bringing_back:
-            row = await self._row(session_id)
+            row = await self.row(session_id)
             if row.status not in ("running", "paused"):
                 raise Conflict(f"the session {session_id} is over ({row.status})")
             if not _abandoned(row):
@@ -296,14 +337,7 @@ class Sessions:
         return [row.session_id for row in lost if row.session_id in self._running]
 
     async def _bring_back(self, row: SessionRow) -> None:
-        house = self._house
-        first, *rest = _parsed(await asyncio.to_thread(house.queries.log, 0, row.session_id, WHOLE))
-        assert isinstance(first, e.SessionStarted)
-        scenario = await asyncio.to_thread(scenarios.read, house.config, first.scenario)
-        conversation = Conversation(first, scenario)
-        for event in rest:
-            conversation.apply(event)
-        orchestrator = await self._seat(conversation)
+        orchestrator = await self._seat((await self.past(row.session_id)).conversation())
         try:
             await orchestrator.recover(os.getpid(), row.process)
         except StoreError:
@@ -319,12 +353,28 @@ class Sessions:
                 log.error("a session could not be left paused: %s", result)
 
 
-def _parsed(log_rows: Sequence[Logged]) -> list[e.Event]:
+def _assigned(started: e.SessionStarted, order: Order, rules: mole.Rules, scenario: Scenario) -> e.MoleAssigned:
+    """What chance and the order make of the game."""
+    names = [seat.name for seat in started.seats]
+    seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
+    cast = mole.cast(rules, mole.wish(order.mole, order.arm, order.strategy, order.rate, names), names, seed)
+    fixed = order.facts == "fixed"
+    facts = draw(scenario, None if fixed else seed).values
+    return e.MoleAssigned(session_id=started.session_id, seed=seed, facts=dict(facts), fixed=fixed, **cast._asdict())
+
+
+def _game(scenario: Scenario, truth: e.MoleAssigned) -> Game:
+    """The bank of a session, with the facts that it began with; one that its scenario has got since is as it is drawn
+    now."""
+    drawn = draw(scenario, None if truth.fixed else truth.seed)
+    return replace(drawn, values={**drawn.values, **truth.facts})
+
+
+def _parsed(session_id: str, bodies: Sequence[str]) -> list[e.Event]:
     try:
-        return [e.parse(row.body) for row in log_rows]
+        return [e.parse(body) for body in bodies]
     except ValueError:
-        sentence = f"the log of {log_rows[0].session_id} holds what this version of heist does not know"
-        raise Conflict(sentence) from None
+        raise Conflict(f"the log of {session_id} holds what this version of heist does not know") from None
 
 
 def _clean(what: str, text: str, longest: int, shortest: int) -> str:

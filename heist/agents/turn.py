@@ -19,6 +19,10 @@ from heist.events import (
     MessageFailed,
     MessageInterrupted,
     MessageStarted,
+    PlanChanged,
+    SabotageDone,
+    ThoughtsKept,
+    sound,
 )
 from heist.llm.model import Call, Completion, Form, Message, Model, Prompt, guess
 from heist.services.tools.registry import AnyTool, Outcome
@@ -40,7 +44,8 @@ async def take(cue: Cue, agent: Agent, model: Model, clock: Clock, halvings: int
     started = clock.monotonic()
     tools = agent.tools()
     heard, prompt = await fit(cue, tools, model, room(cue, model) >> halvings)
-    speech = Speech(cue, model.form)
+    (private,), _ = await model.count([cue.brief])
+    speech = Speech(cue, model.form, private)
     left_out = len(cue.heard) - len(heard.heard)
     names = tuple(tool.name for tool in tools)
     yield MessageStarted(**speech.who, tools=names, form=model.form, left_out=left_out, without=heard.without)
@@ -75,6 +80,8 @@ async def _speak(cue: Cue, agent: Agent, model: Model, speech: "Speech", prompt:
     while True:
         async for delta in speech.listen(model, prompt):
             yield delta
+        for secret in speech.secrets():
+            yield secret
         calls = speech.calls[:left]
         if not calls:
             return
@@ -83,6 +90,8 @@ async def _speak(cue: Cue, agent: Agent, model: Model, speech: "Speech", prompt:
         for call in calls:
             outcomes.append(await agent.use(call.name, call.arguments))
             yield outcomes[-1].told(cue.session.session_id, cue.seat.name, speech.form, cue.turn)
+            for change in speech.planned(outcomes[-1]):
+                yield change
         prompt = _continued(prompt, speech, calls, outcomes, more=left > 0)
 
 
@@ -132,9 +141,10 @@ class Who(TypedDict):
 
 class Speech:
     """What an agent says in one turn, over all of its model calls, without the tool calls that it wrote into it. After
-    `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how."""
+    `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how. `private` is the number of
+    tokens of the agent's brief."""
 
-    def __init__(self, cue: Cue, offered: Form) -> None:
+    def __init__(self, cue: Cue, offered: Form, private: int = 0) -> None:
         seat = cue.seat
         self.who = Who(
             session_id=cue.session.session_id, turn=cue.turn, round=cue.round, agent=seat.name, role=seat.role
@@ -143,6 +153,8 @@ class Speech:
         self.form: Form = offered
         self.calls: list[Call] = []
         self.completions: list[Completion] = []
+        self._private = private
+        self._plan = {slot: edit.value for slot, edit in cue.plan.items()}
         self._text = ""
         self._begins = True
 
@@ -166,6 +178,24 @@ class Speech:
         native = self.completions[-1].calls
         self.form = "native" if native else utterance.form or self.offered
         self.calls = list(native) or utterance.calls
+
+    def secrets(self) -> list[Event]:
+        """What the last model call told that is for nobody's eyes now."""
+        who = {name: self.who[name] for name in ("session_id", "turn", "agent")}
+        last = self.completions[-1]
+        kept: list[Event] = [ThoughtsKept(**who, text=sound(last.thoughts))] if last.thoughts else []
+        return [*kept, SabotageDone(**who, did=sound(last.did))] if last.did else kept
+
+    def planned(self, outcome: Outcome) -> list[Event]:
+        """What a tool's result changes in the plan."""
+        changed: list[Event] = []
+        for slot, value in changes(outcome):
+            before = self._plan.get(slot)
+            if before != value:
+                self._plan[slot] = value
+                who = {name: self.who[name] for name in ("session_id", "turn", "agent")}
+                changed.append(PlanChanged(**who, slot=slot, value=value, before=before))
+        return changed
 
     def _add(self, piece: str) -> str:
         """Appends to the speech; each model call begins on a line of its own."""
@@ -193,7 +223,7 @@ class Speech:
             model=self.completions[-1].model,
             model_calls=len(self.completions),
             form=self.form,
-            prompt_tokens=sum(usage.prompt for usage in usages),
+            prompt_tokens=sum(max(usage.prompt - self._private, 0) for usage in usages),
             completion_tokens=sum(usage.completion for usage in usages),
             estimated=any(usage.estimated for usage in usages),
             cached_tokens=sum(cached) if cached else None,

@@ -113,16 +113,34 @@ def run(
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
     pace: Annotated[float, typer.Option(min=0, help="Words per second; 0 is as fast as the model.")] = 0,
     tool: Annotated[list[str] | None, typer.Option(help="The only tools to offer; say it once for each.")] = None,
+    mole: Annotated[str | None, typer.Option(help="random, none, or an agent's name; else by chance.")] = None,
+    arm: Annotated[str, typer.Option(help="any, mole, none, placebo or incompetent.")] = "any",
+    strategy: Annotated[str | None, typer.Option(help="How the mole works; else by chance.")] = None,
+    rate: Annotated[int | None, typer.Option(help="In how many of ten turns the mole acts.")] = None,
+    facts: Annotated[str, typer.Option(help="drawn: the bank anew; fixed: as its file gives it.")] = "drawn",
+    sealed: Annotated[bool, typer.Option("--sealed", help="Do not tell at the end who it was.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the events, one JSON object a line.")] = False,
 ) -> None:
     """Run one session in the terminal."""
     try:
         wanted = Order.model_validate(
-            {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace, "tools": tool}
+            {
+                "crew": crew,
+                "rounds": rounds,
+                "turn_order": order,
+                "seed": seed,
+                "words_per_second": pace,
+                "tools": tool,
+                "mole": mole,
+                "arm": arm,
+                "strategy": strategy,
+                "rate": rate,
+                "facts": facts,
+            }
         )
     except ValidationError as error:
         raise ConfigError(_wrong_option(error)) from None
-    sys.exit(asyncio.run(_run(wanted, _print_json if json else Transcript().hear)))
+    sys.exit(asyncio.run(_run(wanted, _print_json if json else Transcript().hear, sealed)))
 
 
 def _wrong_option(error: ValidationError) -> str:
@@ -132,7 +150,7 @@ def _wrong_option(error: ValidationError) -> str:
     return f"--{option}: {sentence([], wrong['msg'])}, found {wrong['input']!r}"
 
 
-async def _run(order: Order, watcher: Callable[[Recorded], None]) -> int:
+async def _run(order: Order, watcher: Callable[[Recorded], None], sealed: bool) -> int:
     """0 when the session completed. Ctrl-C, SIGTERM and a reader that goes away stop it, and the audit says so."""
     runtime = Runtime(settings.read())
     task = asyncio.current_task()
@@ -149,6 +167,8 @@ async def _run(order: Order, watcher: Callable[[Recorded], None]) -> int:
             with suppress(Conflict):  # it may just have ended by itself
                 await runtime.sessions.stop(user, session_id, now=True)
             return 130
+        if not sealed:
+            await runtime.games.reveal(user, session_id)
         row = runtime.queries.session(session_id)
     return 0 if row is not None and row.status == "completed" else 1
 

@@ -43,8 +43,34 @@ class Transcript:
                 out.print(f"[red]✕ no message: {escape(event.detail)}[/]", soft_wrap=True)
             case e.MessageInterrupted() as event:
                 out.print(f"\n[red]✕ cut off: {escape(event.reason)}[/]", soft_wrap=True)
+            case e.PlanChanged() as event:
+                before = "" if event.before is None else f" (was {event.before})"
+                out.print(f"[cyan]▪ {event.slot} = {escape(str(event.value))}{escape(before)}[/]", soft_wrap=True)
+            case e.OutcomeStep() as event:
+                mark = f"  [red]✕ {event.slot}: −{event.costs:g}[/]" if event.costs else ""
+                out.print(f"[dim]{event.clock} {escape(event.place)}[/]  {escape(event.text)}{mark}", soft_wrap=True)
+            case e.OutcomeDecided() as event:
+                out.print(f"[bold]{event.outcome}[/]: {event.score:g} of the {event.reference:g} points of a plan by the truth")
+                for agent, points in sorted(event.damage.items(), key=lambda one: -one[1]):
+                    if points:
+                        out.print(f"  {agent}: {points:g} points lost")
+            case e.MoleRevealed() as event:
+                self._reveal(event)
             case e.SessionCompleted() | e.SessionStopped() | e.SessionFailed() as event:
                 self._end(event)
+
+    def _reveal(self, event: e.MoleRevealed) -> None:
+        out.rule("reveal", style="dim")
+        told = {
+            "mole": f"The mole was [bold]{event.mole}[/], by {escape(event.title)}.",
+            "none": "There was no mole.",
+            "placebo": f"There was no mole. {event.holder} had a secret that harmed nobody.",
+            "incompetent": f"There was no mole. {event.holder} was careless, and meant well.",
+        }
+        out.print(f"{told[event.arm]}  seed {event.seed}", soft_wrap=True)
+        for act in event.acts:
+            costs = f"  [red]−{act.costs:g} by {', '.join(act.slots)}[/]" if act.costs else ""
+            out.print(f"[dim]turn {act.turn}[/]  {escape(act.what or act.did)}{costs}", soft_wrap=True)
 
     def _begin(self, event: e.SessionStarted) -> None:
         self._total = event.rounds * len(event.seats)
@@ -54,7 +80,7 @@ class Transcript:
             if event.simulated
             else f"{escape(event.model)} by {event.server}"
         )
-        out.print(f"[bold]{escape(event.title)}[/]  {event.session_id}  seed {event.seed}\n{spoken}", soft_wrap=True)
+        out.print(f"[bold]{escape(event.title)}[/]  {event.session_id}\n{spoken}", soft_wrap=True)
 
     def _tool(self, event: e.ToolCalled) -> None:
         self._tools += 1

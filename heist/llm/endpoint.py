@@ -32,6 +32,8 @@ _OVERFLOW = re.compile(
     r"prompt is too long|too many tokens",
     re.IGNORECASE | re.DOTALL,
 )
+LONGEST_THOUGHTS = 20_000
+"""Characters of an answer's thoughts that are kept."""
 SMALLEST = 64_000
 BYTES_PER_TOKEN = 1000
 """An answer may have SMALLEST bytes and so many more per token that it was allowed: servers send about 200 for each."""
@@ -255,7 +257,7 @@ class _Answer:
         self.spoke_plainly = False
         self._usage: Usage | None = None
         self._finish: str | None = None
-        self._thought = False
+        self._reasoning = ""
         self._rest = b""
 
     def read(self, piece: bytes) -> str:
@@ -296,8 +298,7 @@ class _Answer:
         for choice in chunk.get("choices") or ():
             self._finish = choice.get("finish_reason") or self._finish
             delta = choice.get("delta") or choice.get("message") or {}
-            if delta.get("reasoning_content") or delta.get("reasoning"):
-                self._thought = True
+            self._reasoning += str(delta.get("reasoning_content") or delta.get("reasoning") or "")
             for call in delta.get("tool_calls") or ():
                 self._add_call(call)
             text += _text(delta.get("content") or "")
@@ -353,10 +354,12 @@ class _Answer:
         if not text.strip() and not calls:
             if self._finish == "length":
                 raise ModelError(f"{self._model} ran out of tokens before it said anything: raise max_tokens")
-            if self._thought or self._thoughts.cut:
+            if self._reasoning or self._thoughts.cut:
                 raise ModelError(f"{self._model} only thought and said nothing: raise max_tokens")
             raise ModelError(f"{self._model} answered with nothing; the prompt may be longer than its context")
-        return Completion(text, calls, self._usage or estimate(self._prompt, text), self._model)
+        thoughts = "\n".join([self._reasoning, *(passage.text for passage in self._thoughts.cut)]).strip()
+        usage = self._usage or estimate(self._prompt, text)
+        return Completion(text, calls, usage, self._model, thoughts=thoughts[:LONGEST_THOUGHTS])
 
 
 def _text(value: object) -> str:

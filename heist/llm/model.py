@@ -79,12 +79,15 @@ class Ability(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """The end of an answer. `text` is all that was said; `model` is who says that it answered."""
+    """The end of an answer. `text` is all that was said; `model` is who says that it answered. What it `did` against
+    the crew, as a simulated agent tells in private, and its `thoughts` are for nobody's eyes before the game is over."""
 
     text: str
     calls: tuple[Call, ...]
     usage: Usage
     model: str
+    did: str = ""
+    thoughts: str = ""
 
 
 class Model(Protocol):

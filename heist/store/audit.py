@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -148,8 +149,8 @@ class Writer:
         self._connection: PoolProxiedConnection | None = None
         self._lossy: set[str] = set()
         self._inserts = {
-            table: Prepared(insert(table), engine)
-            for table in (tables.sessions, tables.events, tables.messages, tables.tool_usage)
+            table: Prepared(_insert(table), engine)
+            for table in (tables.sessions, tables.events, tables.sealed, tables.messages, tables.tool_usage, tables.games)
         }
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
         self._take_over = Prepared(_TAKE_OVER, engine)
@@ -183,7 +184,7 @@ class Writer:
         self._lossy -= {entry.event.session_id for entry in waiting if isinstance(entry.event, _CLOSING)}
         return [*numbers]
 
-    def _transaction(self, waiting: Sequence[Waiting]) -> range:
+    def _transaction(self, waiting: Sequence[Waiting]) -> list[int]:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
         cursor = self._connection.cursor()
@@ -198,20 +199,24 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> range:
+    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> list[int]:
         """Inserts the events and their rows; answers their row numbers. The write lock is held, so the numbers follow
-        the largest one without a gap, also when another process writes to the same file."""
+        the largest one without a gap, also when another process writes to the same file. What is sealed takes no
+        number (it has 0 here), so that no gap in the log tells of it."""
         cursor.execute(_LAST)
         last = (cursor.fetchone() or [None])[0] or 0
-        numbers = range(last + 1, last + 1 + len(waiting))
+        following = count(last + 1)
+        numbers = [0 if entry.event.sealed else next(following) for entry in waiting]
         rows: dict[Table, list[dict[str, object]]] = {table: [] for table in self._inserts}
         turns: dict[str, int] = {}
         statuses: list[dict[str, object]] = []
         for seq, (event, at, body, _) in zip(numbers, waiting, strict=True):
             session_id = event.session_id
-            rows[tables.events].append(
-                {"seq": seq, "session_id": session_id, "kind": event.kind, "at": at, "body": body}
-            )
+            row = {"session_id": session_id, "kind": event.kind, "at": at, "body": body}
+            if event.sealed:
+                rows[tables.sealed].append(row)
+                continue
+            rows[tables.events].append({"seq": seq, **row})
             match event:
                 case e.SessionStarted():
                     rows[tables.sessions].append(_session_row(event, at))
@@ -222,6 +227,8 @@ class Writer:
                     turns[event.session_id] = event.turn
                 case e.ToolCalled():
                     rows[tables.tool_usage].append(_tool_row(event, at, seq))
+                case e.MoleRevealed():
+                    rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
                     ended = at if event.kind in _ENDS else None
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
@@ -239,8 +246,14 @@ class Writer:
         return numbers
 
 
+def _insert(table: Table) -> Insert:
+    """Every column but one that the database counts up by itself."""
+    given = [column.name for column in table.columns if column is not table.autoincrement_column]
+    return insert(table).values({name: bindparam(name) for name in given})
+
+
 def _session_row(event: e.SessionStarted, at: str) -> dict[str, object]:
-    copied = ("crew", "scenario", "title", "rounds", "seed", "model", "server", "simulated", "process")
+    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process")
     return {
         "session_id": event.session_id,
         "start_time": at,
@@ -265,6 +278,11 @@ def _message_row(event: e.MessageCompleted, at: str) -> dict[str, object]:
         "tokens_estimated": event.estimated,
         "milliseconds": event.milliseconds,
     }
+
+
+def _game_row(event: e.MoleRevealed, at: str) -> dict[str, object]:
+    copied = ("arm", "strategy", "holder", "guess", "result", "outcome", "score", "reference", "damage")
+    return {"session_id": event.session_id, "revealed_at": at, **{name: getattr(event, name) for name in copied}}
 
 
 def _tool_row(event: e.ToolCalled, at: str, seq: int) -> dict[str, object]:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, Row, Select, func, select
+from sqlalchemy import Engine, Row, Select, case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from heist.errors import StoreError
 from heist.events import placed
-from heist.store.tables import clients, events, revocations, sessions, tool_usage
+from heist.store.tables import clients, events, games, revocations, sealed, sessions, tool_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,6 @@ class SessionRow:
     scenario: str
     title: str
     rounds: int
-    seed: int
     model: str
     server: str
     simulated: bool
@@ -53,6 +52,22 @@ class ToolUse(NamedTuple):
     calls: int
     milliseconds: float
     last: str
+
+
+class Tally(NamedTuple):
+    """Games that are over, of one arm and strategy: how they ended for who guessed and for the crew. `score`,
+    `reference` and `damage` are means; `damage` is None where nobody carried a brief of the arm's own."""
+
+    arm: str
+    strategy: str | None
+    games: int
+    success: int
+    failure: int
+    busted: int
+    clean: int
+    score: float
+    reference: float
+    damage: float | None
 
 
 class Logged(NamedTuple):
@@ -120,6 +135,21 @@ class Queries:
         its = events.c.body.like(f'%"agent":"{agent}"%') | events.c.kind.like("memory.%")
         some = select(events).where(events.c.session_id == session_id, events.c.kind.in_(kinds), its)
         return [Logged._make(row) for row in self._rows(some.order_by(events.c.seq))]
+
+    def tally(self) -> list[Tally]:
+        """The games that are revealed, by arm and strategy."""
+        game = games.c
+        ended = [func.sum(case((game.result == word, 1), else_=0)) for word in ("SUCCESS", "FAILURE", "BUSTED")]
+        clean = func.sum(case((game.outcome == "clean", 1), else_=0))
+        means = [func.avg(column) for column in (game.score, game.reference, game.damage)]
+        counted = select(game.arm, game.strategy, func.count(), *ended, clean, *means)
+        grouped = counted.group_by(game.arm, game.strategy).order_by(game.arm, game.strategy)
+        return [Tally._make(row) for row in self._rows(grouped)]
+
+    def sealed(self, session_id: str) -> list[str]:
+        """The bodies of the events of a session that nobody is to see before its reveal, in order."""
+        some = select(sealed.c.body).where(sealed.c.session_id == session_id).order_by(sealed.c.number)
+        return [row.body for row in self._rows(some)]
 
     def switched(self) -> dict[str, str]:
         """Tool -> the kind of the last event that switched it on or off for the whole house."""

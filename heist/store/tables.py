@@ -1,4 +1,4 @@
-"""The tables: the log of events, the three plain tables that people query, and the clients from outside."""
+"""The tables: the log of events, what is sealed, the plain tables that people query, the clients from outside."""
 
 from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
 
@@ -22,7 +22,6 @@ sessions = Table(
     Column("scenario", String(200), nullable=False),
     Column("title", String(200), nullable=False),
     Column("rounds", Integer, nullable=False),
-    Column("seed", Integer, nullable=False),
     Column("model", String(200), nullable=False),
     Column("server", String(200), nullable=False),
     Column("simulated", Boolean, nullable=False),
@@ -40,6 +39,33 @@ events = Table(
     Column("at", String(32), nullable=False),
     Column("body", Text, nullable=False),
     Index("events_by_session", "session_id", "seq"),
+)
+
+sealed = Table(
+    "sealed",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("session_id", String(64), ForeignKey("sessions.session_id"), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("at", String(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Index("sealed_by_session", "session_id", "number"),
+)
+
+games = Table(
+    "games",
+    metadata,
+    Column("session_id", String(64), ForeignKey("sessions.session_id"), primary_key=True),
+    Column("revealed_at", String(32), nullable=False),
+    Column("arm", String(16), nullable=False),  # mole, none, placebo, incompetent
+    Column("strategy", String(64)),  # NULL where there was no mole
+    Column("holder", String(64)),  # who carried the arm's own brief
+    Column("guess", String(64)),  # NULL: nobody was accused
+    Column("result", String(8), nullable=False),  # SUCCESS, FAILURE, BUSTED
+    Column("outcome", String(8), nullable=False),  # clean, messy, empty, busted
+    Column("score", Float, nullable=False),
+    Column("reference", Float, nullable=False),
+    Column("damage", Float),  # the holder's share of what is missing to the reference
 )
 
 messages = Table(

@@ -14,6 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from heist import __version__
 from heist.agents import crew as crews
+from heist.agents.games import Games
 from heist.agents.hindsight import Seen
 from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order, Sessions
 from heist.errors import HeistError, InsufficientScope, InvalidToken
@@ -21,7 +22,7 @@ from heist.llm.source import Source
 from heist.services import documented
 from heist.services.auth import DOCUMENTED, Principal, Scope
 from heist.settings import Settings
-from heist.store.queries import Queries, SessionRow
+from heist.store.queries import Queries, SessionRow, Tally
 from heist.web.guard import Gate
 from heist.web.live import Live
 from heist.web.refusals import Refusals
@@ -56,6 +57,24 @@ class Quarantine(BaseModel):
     reason: str = Field("", description=f"up to {LONGEST_REASON} characters, which the agent gets to read")
 
 
+class Suspicions(BaseModel):
+    """Any numbers from 0; they are made to sum to 1."""
+
+    model_config = ConfigDict(extra="forbid")
+    agents: dict[str, float] = Field(max_length=50, description="how much each agent is suspected; the others not")
+    nobody: float = Field(0, description="how much that there is no mole")
+
+
+class Guess(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    agent: str | None = Field(description="who it is; null says that nobody is a mole")
+
+
+class Way(BaseModel):
+    name: str
+    title: str
+
+
 class Queued(BaseModel):
     command: int
 
@@ -84,6 +103,7 @@ class House(BaseModel):
 
 def router(
     sessions: Sessions,
+    games: Games,
     live: Live,
     queries: Queries,
     source: Source,
@@ -99,6 +119,7 @@ def router(
         dependencies=[Depends(DOCUMENTED)],
         responses=documented.refusals(401, 422, 503),
     )
+    judged = documented.refusals(404, 409)
     steered = documented.refusals(404, 409, 502, 504)  # to steer a session may bring it back, with its model
 
     async def user(connection: HTTPConnection) -> Principal:
@@ -186,6 +207,29 @@ def router(
     )
     async def release(principal: User, session_id: str, agent: str) -> None:
         await sessions.release(principal, session_id, agent)
+
+    @routes.post("/sessions/{session_id}/suspicions", status_code=204, summary="Say whom you suspect", responses=judged)
+    async def suspect(principal: User, session_id: str, suspicions: Suspicions) -> None:
+        await games.suspect(principal, session_id, suspicions.agents, suspicions.nobody)
+
+    @routes.post("/sessions/{session_id}/guess", status_code=204, summary="Say who it is, once", responses=judged)
+    async def guess(principal: User, session_id: str, guess: Guess) -> None:
+        await games.guess(principal, session_id, guess.agent)
+
+    @routes.post(
+        "/sessions/{session_id}/reveal", status_code=204, summary="End the game of a session that is over", responses=judged
+    )
+    async def reveal(principal: User, session_id: str) -> None:
+        await games.reveal(principal, session_id)
+
+    @routes.get("/games", summary="What came of the games that are over, by arm and strategy")
+    async def tally(principal: User) -> list[Tally]:
+        return await games.tally(principal)
+
+    @routes.get("/strategies", summary="How a mole may work")
+    async def strategies(principal: User) -> list[Way]:
+        rules = await games.rules(principal)
+        return [Way(name=name, title=strategy.title) for name, strategy in sorted(rules.strategies.items())]
 
     @routes.get(
         "/events",

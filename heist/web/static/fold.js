@@ -7,6 +7,7 @@ export function empty() {
   return {
     started: null, status: "", stopping: false, round: 0, turns: new Map(), agents: new Map(), commands: new Map(), activity: [],
     tokens: 0, estimated: false, calls: 0, refused: 0, failed: 0, end: "",
+    plan: new Map(), guess: null, steps: [], outcome: null, revealed: null,
   };
 }
 
@@ -18,7 +19,7 @@ export function apply(state, event) {
       event.seats.forEach((seat, i) => state.agents.set(seat.name, {
         ...seat, shape: SHAPES[i % SHAPES.length], colour: i % SHAPES.length, turns: 0, calls: 0, refused: 0, speaking: false,
       }));
-      return note(state, event, `started by ${event.by}, seed ${event.seed}`);
+      return note(state, event, `started by ${event.by}`);
     }
     case "session.paused":
       state.status = "paused";
@@ -113,6 +114,23 @@ export function apply(state, event) {
     case "command.delivered":
       state.commands.get(event.command).delivered = event.turn;
       return note(state, event, `command ${event.command} delivered to ${event.agent}`);
+    case "plan.changed":
+      state.plan.set(event.slot, event);
+      return note(state, event, `${event.agent} set ${event.slot} to ${event.value}${event.before === null ? "" : `, it was ${event.before}`}`);
+    case "suspicion.stated":
+      return note(state, event, `${event.by} suspects somebody`);
+    case "guess.made":
+      state.guess = event;
+      return note(state, event, `${event.by} says: ${event.agent ?? "nobody"}`);
+    case "outcome.step":
+      state.steps.push(event);
+      return undefined;
+    case "outcome.decided":
+      state.outcome = event;
+      return note(state, event, `the plan was played out: ${event.outcome}, ${event.score} points of ${event.reference}`);
+    case "mole.revealed":
+      state.revealed = event;
+      return note(state, event, event.mole ? `the mole was ${event.mole}` : "there was no mole");
     default:
       return undefined;
   }

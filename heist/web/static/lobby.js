@@ -11,7 +11,12 @@ export async function open(link) {
   document.title = "heist";
   $("start").addEventListener("submit", start);
   $("more").addEventListener("click", older);
-  await Promise.all([house(), sessions(link)]);
+  await Promise.all([house(), strategies(), sessions(link)]);
+}
+
+async function strategies() {
+  const ways = await call("/api/strategies") ?? [];
+  $("start").strategy.append(...ways.map((way) => element("option", { value: way.name }, way.title)));
 }
 
 async function house() {
@@ -31,7 +36,7 @@ async function start(submitted) {
   const button = $("start").querySelector("button");
   const order = {};
   for (const [name, value] of new FormData($("start"))) {
-    if (value !== "") order[name] = ["crew", "turn_order"].includes(name) ? value : Number(value);
+    if (value !== "") order[name] = ["crew", "turn_order", "arm", "strategy"].includes(name) ? value : Number(value);
   }
   button.disabled = true;
   const started = await call("/api/sessions", order);

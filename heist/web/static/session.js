@@ -2,6 +2,7 @@
 
 import { $, call, element, refuse, time } from "./dom.js";
 import { apply, empty } from "./fold.js";
+import * as game from "./game.js";
 import { follow } from "./stream.js";
 
 const drawn = new Map(); // turn -> its article
@@ -32,6 +33,7 @@ export async function open(sessionId, link) {
     $("latest").hidden = followsEnd;
   });
   $("latest").addEventListener("click", latest);
+  game.open(id);
   follow({ session: id }, hear, link);
 }
 
@@ -60,6 +62,7 @@ function draw() {
   drawCrew();
   drawCommands();
   drawActivity();
+  game.draw(state, OVER.includes(state.status));
   if (sought) document.getElementById(sought)?.scrollIntoView();
   if (followsEnd && !sought) $("feed").scrollTop = $("feed").scrollHeight;
   else $("latest").hidden = false;

@@ -1,0 +1,137 @@
+"""The player's side of a session: suspicions, one guess, and the reveal."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from heist import events as e
+from heist.agents import mole
+from heist.agents.conversation import Conversation
+from heist.agents.reveal import ending
+from heist.agents.sessions import Past, Sessions
+from heist.bus import Bus
+from heist.errors import Conflict, HeistError, Invalid
+from heist.events import GuessMade, MoleRevealed, Recorded, SuspicionStated
+from heist.services.auth import Principal, Scope
+from heist.store.queries import Queries, Tally
+
+ENDS = ("session.completed", "session.stopped", "session.failed")
+log = logging.getLogger(__name__)
+
+
+class Games:
+    """Each method takes the principal first. A game ends once, when its session is over and its guess is made, or given
+    up; until then nothing here tells who the mole is, or whether there is one."""
+
+    def __init__(self, sessions: Sessions, queries: Queries, bus: Bus, config: Path) -> None:
+        self._sessions = sessions
+        self._queries = queries
+        self._bus = bus
+        self._config = config
+        self._judging = asyncio.Lock()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def suspect(self, principal: Principal, session_id: str, shares: Mapping[str, float], nobody: float) -> None:
+        """Puts on record how much the player suspects each agent, and nobody: any numbers from 0, which are made to sum
+        to 1. Who is not named has none."""
+        principal.require(Scope.SESSION_CONTROL)
+        past = await self._open(session_id)
+        names = _names(past.log)
+        if unknown := [name for name in shares if name not in names]:
+            raise Invalid(f"there is no agent {unknown[0][:64]!r} in this session; there are: {', '.join(names)}")
+        given = {name: shares.get(name, 0.0) for name in names}
+        total = sum(given.values()) + nobody
+        if min(*given.values(), nobody) < 0 or not 0 < total < float("inf"):
+            raise Invalid("suspicions are numbers from 0, and not all of them are 0")
+        await self._bus.publish(
+            SuspicionStated(
+                session_id=session_id,
+                by=principal.name,
+                turns=past.conversation().turns,
+                suspicions={name: round(share / total, 4) for name, share in given.items()},
+                nobody=round(nobody / total, 4),
+            )
+        )
+
+    async def guess(self, principal: Principal, session_id: str, agent: str | None) -> None:
+        """The player's one guess; None says that there is no mole. In a session that is over it ends the game; else the
+        game ends with the session. Raises `NotFound`, or `Conflict` when it is made already."""
+        principal.require(Scope.SESSION_CONTROL)
+        async with self._judging:
+            past = await self._open(session_id)
+            conversation = past.conversation()
+            if conversation.guess is not None:
+                raise Conflict(f"the guess of {session_id} is made; the answer comes when the session is over")
+            if agent is not None:
+                conversation.check_agent(agent)
+            made = GuessMade(session_id=session_id, by=principal.name, turns=conversation.turns, agent=agent)
+            await self._bus.publish(made)
+            conversation.apply(made)
+            if conversation.over:
+                await self._end(past, conversation, principal.name)
+
+    async def reveal(self, principal: Principal, session_id: str) -> None:
+        """Ends the game of a session that is over; who has not guessed gives up, and has accused nobody."""
+        principal.require(Scope.SESSION_CONTROL)
+        async with self._judging:
+            past = await self._open(session_id)
+            conversation = past.conversation()
+            if not conversation.over:
+                raise Conflict(f"the session {session_id} is not over; stop it, or wait for its end")
+            await self._end(past, conversation, principal.name)
+
+    async def tally(self, principal: Principal) -> list[Tally]:
+        """What came of the games that are over, by arm and strategy."""
+        principal.require(Scope.SESSION_READ)
+        return await asyncio.to_thread(self._queries.tally)
+
+    async def rules(self, principal: Principal) -> mole.Rules:
+        principal.require(Scope.SESSION_READ)
+        return await asyncio.to_thread(mole.read, self._config)
+
+    def hear(self, recorded: Recorded) -> None:
+        """A watcher of the bus: a session that ends with its guess made ends its game."""
+        if recorded.event.kind in ENDS and recorded.event.session_id is not None:
+            task = asyncio.get_running_loop().create_task(self._end_if_guessed(recorded.event.session_id))
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """Games that are ending end."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def _end_if_guessed(self, session_id: str) -> None:
+        async with self._judging:
+            try:
+                past = await self._open(session_id)
+                conversation = past.conversation()
+                if conversation.over and conversation.guess is not None:
+                    await self._end(past, conversation, conversation.guess.by)
+            except HeistError as error:
+                log.warning("the game of %s is not ended: %s", session_id, error)
+
+    async def _open(self, session_id: str) -> Past:
+        """The session on record, if its game is not over."""
+        past = await self._sessions.past(session_id)
+        if any(isinstance(event, MoleRevealed) for event in past.log):
+            raise Conflict(f"the game of {session_id} is over: its log tells all")
+        return past
+
+    async def _end(self, past: Past, conversation: Conversation, by: str) -> None:
+        strategies = (await asyncio.to_thread(mole.read, self._config)).strategies
+        strategy = past.truth.strategy or ""
+        title = strategies[strategy].title if strategy in strategies else strategy
+        last = None
+        for event in await asyncio.to_thread(ending, conversation, past.log, past.secret, title, by):
+            last = self._bus.post(event)
+        self._bus.flush()
+        if last is not None:
+            await asyncio.wait([last])
+            last.result()
+
+
+def _names(log_: Sequence[e.Event]) -> list[str]:
+    first = log_[0]
+    assert isinstance(first, e.SessionStarted)
+    return [seat.name for seat in first.seats]
