@@ -1,11 +1,17 @@
 """Events and models as tests need them: short to write, and whole."""
 
 from collections.abc import AsyncGenerator, Callable
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 from heist import events as e
+from heist.agents.conversation import Conversation
 from heist.llm.model import Call, Completion, Prompt, Usage
+from heist.settings import shipped
+from heist.world import scenario as scenarios
+from heist.world.game import draw
 from tests.models import Stand
+
+BANK = scenarios.read(shipped("config"), "first_national_bank")
 
 CREW = ("planner", "hacker", "safecracker", "intel", "driver", "lookout")
 Fault = Literal["arguments", "scope", "token", "unknown", "service"]
@@ -25,7 +31,6 @@ def session_started(
     names: tuple[str, ...] = CREW,
     rounds: int = 5,
     order: Literal["round_robin", "random"] = "round_robin",
-    seed: int = 7,
     tool_calls: int = 2,
     tools: tuple[str, ...] | None = None,
 ) -> e.SessionStarted:
@@ -42,7 +47,6 @@ def session_started(
         tool_calls=tool_calls,
         temperature=0.7,
         max_tokens=300,
-        seed=seed,
         model="m",
         server="s",
         simulated=True,
@@ -51,6 +55,33 @@ def session_started(
         by="test",
         process=1,
     )
+
+
+def assigned(
+    seed: int = 7,
+    arm: e.Arm = "none",
+    holder: str | None = None,
+    strategy: str | None = None,
+    briefs: dict[str, str] | None = None,
+    session_id: str = "s1",
+) -> e.MoleAssigned:
+    return e.MoleAssigned(
+        session_id=session_id,
+        seed=seed,
+        arm=arm,
+        holder=holder,
+        strategy=strategy,
+        briefs=briefs or {},
+        facts=dict(draw(BANK, seed).values),
+    )
+
+
+def conversation(*events: e.Event, seed: int = 7, truth: e.MoleAssigned | None = None, **given: Any) -> Conversation:
+    """A session of `session_started(**given)`, folded up to the last of the events."""
+    state = Conversation(session_started(**given), truth or assigned(seed), draw(BANK, seed))
+    for event in events:
+        state.apply(event)
+    return state
 
 
 def message(session_id: str, turn: int, text: str, agent: str = "planner", round_: int = 1) -> e.MessageCompleted:

@@ -15,9 +15,11 @@ from heist.configfile import Section, first_error, load, sentence
 from heist.errors import ConfigError, Invalid, NotFound
 from heist.events import Arm
 from heist.seeds import stream
+from heist.settings import shipped
 from heist.world.scenario import Line, Prose, Word
 
 GROUP = "heist.strategies"
+FILE = "strategies.yaml"
 ARMS: tuple[Arm, ...] = ("mole", "none", "placebo", "incompetent")
 RANDOM, NOBODY = "random", "none"
 Means = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z ]{0,39}$")]
@@ -78,9 +80,10 @@ class Cast(NamedTuple):
 
 
 def read(folder: Path) -> Rules:
-    """Reads `folder/strategies.yaml`, and the strategies of other packages with it; raises `ConfigError`. What the file
-    names counts before a package's of the same name."""
-    rules = load(folder / "strategies.yaml", Rules)
+    """Reads `folder/strategies.yaml`, or the one that comes with the program where there is none, and the strategies of
+    other packages with it; raises `ConfigError`. What the file names counts before a package's of the same name."""
+    own = folder / FILE
+    rules = load(own if own.exists() else shipped("config") / FILE, Rules)
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     others = {name: _loaded(name, entry.load) for name, entry in sorted(found.items())}
     return rules.model_copy(update={"strategies": {**others, **rules.strategies}}) if others else rules

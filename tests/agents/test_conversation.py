@@ -7,21 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heist import events as e
-from heist.agents.conversation import Conversation
 from heist.errors import Conflict, NotFound
-from heist.settings import Settings
-from heist.world import scenario as scenarios
-from tests.strategies import CREW, message, quarantined, released, session_started, tool_called
-
-SCENARIO = scenarios.read(Settings().config, "first_national_bank")
-
-
-def conversation(*events: e.Event, **given: object) -> Conversation:
-    state = Conversation(session_started(**given), SCENARIO)  # type: ignore[arg-type]
-    for event in events:
-        state.apply(event)
-    return state
-
+from tests.strategies import CREW, conversation, message, quarantined, released, tool_called
 
 def test_round_robin_goes_by_the_crew_list() -> None:
     state = conversation()

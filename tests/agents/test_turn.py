@@ -7,7 +7,6 @@ import pytest
 
 from heist import events as e
 from heist.agents.agent import Agent
-from heist.agents.conversation import Conversation
 from heist.agents.turn import take
 from heist.errors import InvalidToken, ModelError
 from heist.llm.model import Call, Completion, Prompt, Usage
@@ -15,13 +14,12 @@ from heist.runtime import Runtime
 from heist.services.auth import Resource, Scope
 from heist.services.tools.calculator import calculator
 from heist.settings import Settings
-from heist.world import scenario as scenarios
 from heist.world.documents import Bank
+from heist.world.game import draw
 from tests.models import Stand
-from tests.strategies import session_started
+from tests.strategies import BANK, conversation
 
 pytestmark = pytest.mark.anyio
-SCENARIO = scenarios.read(Settings().config, "first_national_bank")
 
 
 class Scripted(Stand):
@@ -59,8 +57,8 @@ def play(settings: Settings) -> Play:
 
     async def played(model: Scripted, *scopes: Scope, orders: int = 0, tool_calls: int = 2) -> list[e.Event]:
         house = Runtime(settings)
-        house.registry.furnish("s1", Bank(SCENARIO))
-        state = Conversation(session_started(tool_calls=tool_calls), SCENARIO)
+        house.registry.furnish("s1", Bank(draw(BANK, 7)))
+        state = conversation(tool_calls=tool_calls)
         for number in range(1, orders + 1):
             state.apply(e.CommandIssued(session_id="s1", command=number, agent="planner", text="go", by="user"))
         seat = state.cue().seat.model_copy(update={"scopes": tuple(scopes)})
