@@ -30,6 +30,7 @@ from heist.services.tools.registry import Registry
 from heist.store.queries import Logged, Queries, SessionRow
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
+from heist.world.game import draw
 from heist.world.scenario import Scenario
 
 LONGEST_COMMAND = 2000
@@ -161,7 +162,7 @@ class Sessions:
         models = {seat.name: await self._speaker(seat.voice) if seat.voice else speaker for seat in started.seats}
         summariser = started.memory.summariser
         archivist = Archivist(await self._speaker(summariser) if summariser else speaker)
-        house.registry.furnish(started.session_id, Bank(conversation.scenario), started.tools)
+        house.registry.furnish(started.session_id, Bank(draw(conversation.scenario, started.seed)), started.tools)
         agents = {
             seat.name: Agent(seat, started.session_id, house.clients, house.server, house.auth, house.registry)
             for seat in started.seats

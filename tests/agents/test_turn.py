@@ -17,6 +17,7 @@ from heist.services.tools.calculator import calculator
 from heist.settings import Settings
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
+from heist.world.game import draw
 from tests.models import Stand
 from tests.strategies import session_started
 
@@ -59,7 +60,7 @@ def play(settings: Settings) -> Play:
 
     async def played(model: Scripted, *scopes: Scope, orders: int = 0, tool_calls: int = 2) -> list[e.Event]:
         house = Runtime(settings)
-        house.registry.furnish("s1", Bank(SCENARIO))
+        house.registry.furnish("s1", Bank(draw(SCENARIO, None)))
         state = Conversation(session_started(tool_calls=tool_calls), SCENARIO)
         for number in range(1, orders + 1):
             state.apply(e.CommandIssued(session_id="s1", command=number, agent="planner", text="go", by="user"))
