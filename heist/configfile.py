@@ -18,6 +18,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Misplaced(ValueError):
+    """What a validator of a whole file raises: the key that is wrong stands at `place`, below what it validates."""
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 S = TypeVar("S", bound=Section)
 
 
@@ -66,8 +74,14 @@ def _load(path: Path, section: type[S], known: frozenset[str], _changed: int, _s
         return section.model_validate(content, context={"known": known})
     except ValidationError as error:
         first = first_error(error)
-        place = first["loc"]
+        cause = first.get("ctx", {}).get("error")
+        place = (*first["loc"], *(cause.place if isinstance(cause, Misplaced) else ()))
         raise ConfigError(f"{path}, line {_line(root, place)}: {sentence(place, first['msg'])}") from None
+
+
+def line(path: Path, place: Sequence[str | int]) -> int:
+    """The line of a file that was read on which the deepest step of `place` that exists begins, counted from 1."""
+    return _line(_parsed(path.read_text(encoding="utf-8"))[0], place)
 
 
 def _parsed(text: str) -> tuple[yaml.Node | None, object]:
@@ -82,7 +96,7 @@ def _parsed(text: str) -> tuple[yaml.Node | None, object]:
 
 def first_error(error: ValidationError) -> ErrorDetails:
     """The error to tell of: a key that does not exist before one that is missing, which it was probably meant for."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    errors = error.errors(include_url=False, include_input=False)
     return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
 
 

@@ -29,7 +29,10 @@ from heist.services.tools.calculator import calculator
 from heist.services.tools.database_query import database_query
 from heist.services.tools.file_reader import file_reader
 from heist.services.tools.inventory import Inventory
+from heist.services.tools.observe import observe
+from heist.services.tools.plan import plan, plan_board
 from heist.services.tools.registry import Registry
+from heist.services.tools.routes import routes
 from heist.settings import Settings
 from heist.store.audit import Audit
 from heist.store.clients import Registrations
@@ -38,6 +41,7 @@ from heist.store.migrate import revisions, upgrade
 from heist.store.queries import Queries
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
+from heist.world.game import draw
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +80,9 @@ class Runtime:
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
-        self.plugins = plugins.find((calculator, database_query, file_reader, *tools(Memory(self.queries))))
-        self.registry = Registry(self.plugins.tools, self.clock, self._lobby, quick=(calculator, file_reader))
+        quick = (calculator, file_reader, observe, plan, plan_board, routes)
+        self.plugins = plugins.find((*quick, database_query, *tools(Memory(self.queries))))
+        self.registry = Registry(self.plugins.tools, self.clock, self._lobby, quick=quick)
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         self.source = Source(
@@ -119,9 +124,10 @@ class Runtime:
         self.bus.post(event if state == "closed" else ModelDegraded(session_id=None, server=server, reason=reason))
 
     def _lobby(self) -> Bank:
-        """The bank that callers from outside of every session look into: that of the crew in `crew.yaml`."""
+        """The bank that callers from outside of every session look into: that of the crew in `crew.yaml`, in its
+        fixed game."""
         crew = crews.read(self.settings.config, "crew", self.registry.scopes)
-        return Bank(scenarios.read(self.settings.config, crew.scenario))
+        return Bank(draw(scenarios.read(self.settings.config, crew.scenario), None))
 
     @asynccontextmanager
     async def opened(self, recover: bool = True) -> AsyncGenerator["Runtime"]:

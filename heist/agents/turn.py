@@ -25,6 +25,7 @@ from heist.events import (
     sound,
 )
 from heist.llm.model import Call, Completion, Form, Message, Model, Prompt, guess
+from heist.services.tools.plan import changes
 from heist.services.tools.registry import AnyTool, Outcome
 
 SPARE = 64

@@ -28,6 +28,10 @@ class Scope(StrEnum):
     CALCULATOR = "calculator:use"
     FILES = "files:read"
     DATABASE = "database:read"
+    STREET = "street:observe"
+    ROUTES = "routes:read"
+    PLAN_READ = "plan:read"
+    PLAN_WRITE = "plan:write"
     MEMORY_READ = "memory:read"
     MEMORY_WRITE = "memory:write"
     SESSION_READ = "session:read"
@@ -36,7 +40,19 @@ class Scope(StrEnum):
     TOKENS_INTROSPECT = "tokens:introspect"
 
 
-AGENT_SCOPES = frozenset({Scope.CALCULATOR, Scope.FILES, Scope.DATABASE, Scope.MEMORY_READ, Scope.MEMORY_WRITE})
+AGENT_SCOPES = frozenset(
+    {
+        Scope.CALCULATOR,
+        Scope.FILES,
+        Scope.DATABASE,
+        Scope.STREET,
+        Scope.ROUTES,
+        Scope.PLAN_READ,
+        Scope.PLAN_WRITE,
+        Scope.MEMORY_READ,
+        Scope.MEMORY_WRITE,
+    }
+)
 USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.TOOLS_ADMIN})
 
 

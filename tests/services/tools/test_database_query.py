@@ -20,6 +20,7 @@ from heist.services.tools.registry import LONGEST, Outcome, Registry
 from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
+from heist.world.game import draw
 from tests.strategies import no_lobby
 from tests.times import HandClock
 
@@ -31,7 +32,7 @@ TABLES = ("guards", "shifts", "cameras", "access_levels")
 
 @contextmanager
 def opened() -> Iterator[Bank]:
-    bank = Bank(scenario.read(shipped("config"), "first_national_bank"))
+    bank = Bank(draw(scenario.read(shipped("config"), "first_national_bank"), None))
     yield bank
     bank.close()
 
@@ -52,7 +53,7 @@ def text(bank: Bank, statement: str) -> str:
 def asked(statement: str) -> Outcome:
     """The outcome of a whole call."""
     registry = Registry((database_query,), HandClock(), no_lobby)
-    registry.furnish("heist_1", Bank(scenario.read(shipped("config"), "first_national_bank")))
+    registry.furnish("heist_1", Bank(draw(scenario.read(shipped("config"), "first_national_bank"), None)))
     intel = Principal("intel", frozenset({Scope.DATABASE}), "heist_1")
     try:
         return asyncio.run(registry.call(intel, "database_query", {"query": statement}))

@@ -16,11 +16,12 @@ from heist.services.tools.registry import Caller, Registry
 from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
+from heist.world.game import Game, draw
 from tests.strategies import no_lobby
 from tests.times import HandClock
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S3")]
-BANK = Bank(scenario.read(shipped("config"), "first_national_bank"))
+BANK = Bank(draw(scenario.read(shipped("config"), "first_national_bank"), None))
 NAMES = ("vault_specification", "camera_plan", "alarm_manual", "guard_orders", "security_overview_2019")
 
 
@@ -152,7 +153,7 @@ def test_the_watch_over_opened_files_sees_one() -> None:
 )
 async def test_a_name_that_is_no_name_at_all_is_the_callers_fault(name: object) -> None:
     registry = Registry((file_reader,), HandClock(), no_lobby)
-    registry.furnish("heist_1", Bank(scenario.read(shipped("config"), "first_national_bank")))
+    registry.furnish("heist_1", Bank(draw(scenario.read(shipped("config"), "first_national_bank"), None)))
     outcome = await registry.call(HACKER, "file_reader", {"filename": name})
     assert (outcome.fault, outcome.result) == ("arguments", None)
     assert outcome.text.startswith("file_reader: filename: ")
@@ -162,7 +163,7 @@ async def test_a_name_that_is_no_name_at_all_is_the_callers_fault(name: object) 
 @pytest.mark.parametrize("name", [*NAMES, "index"])
 async def test_what_a_program_gets_is_what_an_agent_reads(name: str) -> None:
     registry = Registry((file_reader,), HandClock(), no_lobby)
-    registry.furnish("heist_1", Bank(scenario.read(shipped("config"), "first_national_bank")))
+    registry.furnish("heist_1", Bank(draw(scenario.read(shipped("config"), "first_national_bank"), None)))
     outcome = await registry.call(HACKER, "file_reader", json.dumps({"filename": name}))
     assert outcome.result is not None
     title, date, content = (outcome.result[key] for key in ("title", "date", "content"))
@@ -187,7 +188,6 @@ def test_no_name_ever_opens_anything_but_the_papers(name: str) -> None:
 
 async def test_what_one_session_reads_comes_from_its_own_bank() -> None:
     shipped_one = scenario.read(shipped("config"), "first_national_bank")
-    facts = {**shipped_one.facts, "cameras": scenario.Fact(value=99)}
-    other = Bank(shipped_one.model_copy(update={"facts": facts}))
+    other = Bank(Game(shipped_one, {**draw(shipped_one, None).values, "cameras": 99}))
     assert "99 cameras cover" in await read("camera_plan", other)
     assert "24 cameras cover" in await read("camera_plan")

@@ -33,6 +33,7 @@ from heist.services.tools.registry import (
 from heist.settings import shipped
 from heist.world import scenario
 from heist.world.documents import Bank
+from heist.world.game import Game, draw
 from tests.strategies import no_lobby
 from tests.times import HandClock
 
@@ -69,8 +70,8 @@ megaphone = Tool("megaphone", "Says it aloud.", Scope.CALCULATOR, Letter, Shout,
 
 def new_bank(cameras: int = 24) -> Bank:
     shipped_one = scenario.read(shipped("config"), "first_national_bank")
-    facts = {**shipped_one.facts, "cameras": scenario.Fact(value=cameras)}
-    return Bank(shipped_one.model_copy(update={"facts": facts}))
+    fixed = draw(shipped_one, None)
+    return Bank(Game(shipped_one, {**fixed.values, "cameras": cameras}))
 
 
 @pytest.fixture
