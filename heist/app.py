@@ -54,7 +54,9 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
     app.router.routes.append(Route("/mcp", mcp))
     app.include_router(admin.router(runtime.inventory, gate))
     app.include_router(
-        control.router(runtime.sessions, runtime.games, live, runtime.queries, runtime.source, chosen, gate, refusals, scopes)
+        control.router(
+            runtime.sessions, runtime.games, live, runtime.queries, runtime.source, chosen, gate, refusals, scopes
+        )
     )
     app.include_router(pages.router(gate, refusals))
     app.mount("/static", pages.Files(directory=pages.STATIC), name="static")

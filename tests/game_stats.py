@@ -1,8 +1,8 @@
 """What the simulated crew makes of the game: scores by arm and strategy, each seed played in every one of them.
 
-`python -m tests.game_stats --games 200` (or `make game-stats`) plays whole sessions, audited like any other, on as many
-processors as there are, and prints a table. Intervals are 95 %, by bootstrap over games; `less` is the difference to the
-same seed without a mole.
+`python -m tests.game_stats --games 200` (or `make game-stats`) plays whole sessions, audited like any other, on as
+many processors as there are, and prints a table. Intervals are 95 %, by bootstrap over games; `less than without` is the
+difference to the same seed without a mole.
 """
 
 import argparse
@@ -63,7 +63,9 @@ async def _play(seeds: Sequence[int], crew: str) -> list[Ended]:
 
 async def _one(runtime: Runtime, gate: asyncio.Semaphore, seed: int, row: str, crew: str) -> Ended:
     async with gate:
-        session_id = await runtime.sessions.start(USER, Order.model_validate({"crew": crew, "seed": seed, **rows()[row]}))
+        session_id = await runtime.sessions.start(
+            USER, Order.model_validate({"crew": crew, "seed": seed, **rows()[row]})
+        )
         await runtime.sessions.finished(session_id)
         await runtime.games.reveal(USER, session_id)
     past = await runtime.sessions.past(session_id)

@@ -24,8 +24,8 @@ class Part(BaseModel):
 
 class Seen(BaseModel):
     """The prompt of one turn by its parts, in their order. Messages of `left_out` turns were neither heard word by word
-    nor part of the record; those of `in_short` are told by the record. The agent's brief is sealed until the reveal; all
-    briefs are equally long."""
+    nor part of the record; those of `in_short` are told by the record. The agent's brief is sealed until the reveal;
+    all briefs are equally long."""
 
     turn: int
     agent: str

@@ -102,18 +102,18 @@ def _loaded(name: str, imported: Callable[[], object]) -> Strategy:
 
 
 def wish(
-    mole: str | None, arm: Arm | Literal["any"] | None, strategy: str | None, rate: int | None, names: Sequence[str]
+    mole: str | None, arm: Arm | Literal["any"], strategy: str | None, rate: int | None, names: Sequence[str]
 ) -> Wish:
     """What the words of an order mean together. Raises `NotFound` for a name that nobody has, `Invalid` for words that
     contradict each other."""
-    chosen: Arm | None = None if arm in (None, "any") else arm
+    chosen: Arm | None = None if arm == "any" else arm
     if mole == NOBODY:
         if chosen not in (None, "none"):
             raise Invalid(f"mole none and arm {chosen} contradict each other")
         chosen = "none"
     elif mole is not None and chosen is None:
         chosen = "mole"
-    if mole not in (None, RANDOM, NOBODY, *names):
+    if mole is not None and mole not in (RANDOM, NOBODY, *names):
         raise NotFound(f"there is no agent {mole[:64]!r}; mole is random, none, or one of: {', '.join(names)}")
     if mole not in (None, NOBODY) and chosen == "none":
         raise Invalid(f"mole {mole} and arm none contradict each other")

@@ -217,8 +217,8 @@ def _notes(cue: Cue) -> str:
 
 
 def _known(cue: Cue) -> str:
-    """Facts from turns that are no longer told word by word, those that this turn is about: what it is ordered, what was
-    said last, and what the agent's slots of the plan follow from."""
+    """Facts from turns that are no longer told word by word, those that this turn is about: what it is ordered, what
+    was said last, and what the agent's slots of the plan follow from."""
     told = cue.heard[0].turn if cue.heard else cue.turn
     older = distinct(fact for fact in cue.facts if fact.turn < told and fact.kind != "question")
     slots = cue.scenario.slots.items()

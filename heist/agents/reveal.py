@@ -22,13 +22,17 @@ def result(mole: str | None, guess: str | None) -> Result:
     return "BUSTED" if guess is None else "FAILURE"
 
 
-def ending(conversation: Conversation, log: Sequence[e.Event], secret: Sequence[e.Event], title: str, by: str) -> list[e.Event]:
+def ending(
+    conversation: Conversation, log: Sequence[e.Event], secret: Sequence[e.Event], title: str, by: str
+) -> list[e.Event]:
     """The events that end the game, in order: each moment of the plan as it is played out, what came of it, and the
     reveal. `title` is the strategy's."""
     truth, game, board = conversation.truth, conversation.game, conversation.board
     session_id = conversation.session.session_id
     plan = board.values()
-    owners = {slot: board.entries[slot].agent if slot in board.entries else duty for slot, duty in conversation.duties.items()}
+    owners = {
+        slot: board.entries[slot].agent if slot in board.entries else duty for slot, duty in conversation.duties.items()
+    }
     played = outcome.play(game, plan)
     costs = outcome.slot_costs(game, plan)
     steps: list[e.Event] = [
@@ -82,8 +86,9 @@ def acts(
     plan: Mapping[str, Value | None],
     costs: Mapping[str, float],
 ) -> list[e.Act]:
-    """What the mole did, turn by turn, as far as the record shows it or it says so itself. What a slot costs is put down
-    to whoever set it as it is; one that others set by a false figure, to the turn in which the mole told it first."""
+    """What the mole did, turn by turn, as far as the record shows it or it says so itself. What a slot costs is put
+    down to whoever set it as it is; one that others set by a false figure, to the turn in which the mole told it
+    first."""
     last = {event.slot: event.turn for event in log if isinstance(event, e.PlanChanged)}
     shown: dict[int, list[str]] = {}
     did: dict[int, list[str]] = {}
@@ -99,7 +104,9 @@ def acts(
     for event in log:
         match event:
             case e.PlanChanged(agent=agent, slot=slot) if agent == mole and event.value != reference[slot]:
-                shown.setdefault(event.turn, []).append(f"set {slot} to {event.value}; by the facts it is {reference[slot]}")
+                shown.setdefault(event.turn, []).append(
+                    f"set {slot} to {event.value}; by the facts it is {reference[slot]}"
+                )
                 if last[slot] == event.turn:
                     blame(event.turn, slot)
             case e.ToolCalled(agent=agent, fault=fault, turn=int(turn)) if agent == mole and fault in _OWN_FAULT:
@@ -109,7 +116,9 @@ def acts(
                     if claim.value == game.values[claim.fact]:
                         continue
                     label = game.scenario.facts[claim.fact].label
-                    shown.setdefault(turn, []).append(f"said {claim.value} for the {label}, which is {game.values[claim.fact]}")
+                    shown.setdefault(turn, []).append(
+                        f"said {claim.value} for the {label}, which is {game.values[claim.fact]}"
+                    )
                     misled = outcome.believed(game, {**game.values, claim.fact: claim.value})
                     for slot, value in misled.items():
                         if value != reference[slot] and plan.get(slot) == value:

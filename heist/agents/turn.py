@@ -142,8 +142,8 @@ class Who(TypedDict):
 
 class Speech:
     """What an agent says in one turn, over all of its model calls, without the tool calls that it wrote into it. After
-    `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how. `private` is the number of
-    tokens of the agent's brief."""
+    `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how. `private` is the number
+    of tokens of the agent's brief."""
 
     def __init__(self, cue: Cue, offered: Form, private: int = 0) -> None:
         seat = cue.seat

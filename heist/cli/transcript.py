@@ -50,7 +50,7 @@ class Transcript:
                 mark = f"  [red]✕ {event.slot}: −{event.costs:g}[/]" if event.costs else ""
                 out.print(f"[dim]{event.clock} {escape(event.place)}[/]  {escape(event.text)}{mark}", soft_wrap=True)
             case e.OutcomeDecided() as event:
-                out.print(f"[bold]{event.outcome}[/]: {event.score:g} of the {event.reference:g} points of a plan by the truth")
+                out.print(f"[bold]{event.outcome}[/]: {event.score:g} points of {event.reference:g}")
                 for agent, points in sorted(event.damage.items(), key=lambda one: -one[1]):
                     if points:
                         out.print(f"  {agent}: {points:g} points lost")

@@ -80,7 +80,8 @@ class Ability(NamedTuple):
 
 class Completion(NamedTuple):
     """The end of an answer. `text` is all that was said; `model` is who says that it answered. What it `did` against
-    the crew, as a simulated agent tells in private, and its `thoughts` are for nobody's eyes before the game is over."""
+    the crew, as a simulated agent tells in private, and its `thoughts` are for nobody's eyes before the game is
+    over."""
 
     text: str
     calls: tuple[Call, ...]

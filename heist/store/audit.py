@@ -150,7 +150,14 @@ class Writer:
         self._lossy: set[str] = set()
         self._inserts = {
             table: Prepared(_insert(table), engine)
-            for table in (tables.sessions, tables.events, tables.sealed, tables.messages, tables.tool_usage, tables.games)
+            for table in (
+                tables.sessions,
+                tables.events,
+                tables.sealed,
+                tables.messages,
+                tables.tool_usage,
+                tables.games,
+            )
         }
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
         self._take_over = Prepared(_TAKE_OVER, engine)
@@ -212,7 +219,7 @@ class Writer:
         statuses: list[dict[str, object]] = []
         for seq, (event, at, body, _) in zip(numbers, waiting, strict=True):
             session_id = event.session_id
-            row = {"session_id": session_id, "kind": event.kind, "at": at, "body": body}
+            row: dict[str, object] = {"session_id": session_id, "kind": event.kind, "at": at, "body": body}
             if event.sealed:
                 rows[tables.sealed].append(row)
                 continue

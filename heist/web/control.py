@@ -217,7 +217,10 @@ def router(
         await games.guess(principal, session_id, guess.agent)
 
     @routes.post(
-        "/sessions/{session_id}/reveal", status_code=204, summary="End the game of a session that is over", responses=judged
+        "/sessions/{session_id}/reveal",
+        status_code=204,
+        summary="End the game of a session that is over",
+        responses=judged,
     )
     async def reveal(principal: User, session_id: str) -> None:
         await games.reveal(principal, session_id)

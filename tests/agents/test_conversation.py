@@ -10,6 +10,7 @@ from heist import events as e
 from heist.errors import Conflict, NotFound
 from tests.strategies import CREW, conversation, message, quarantined, released, tool_called
 
+
 def test_round_robin_goes_by_the_crew_list() -> None:
     state = conversation()
     assert [state.seat_of(turn).name for turn in range(1, 13)] == [*CREW, *CREW]

@@ -3,6 +3,7 @@
 from collections import Counter
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from heist.agents import mole
 from heist.agents.mole import Strategy, Wish, cast, read, wish
 from heist.errors import ConfigError, HeistError, Invalid, NotFound
+from heist.events import Arm
 from heist.settings import shipped
 from tests.strategies import CREW
 
@@ -57,12 +59,9 @@ def test_the_order_of_the_crew_decides_nothing() -> None:
 @pytest.mark.mission("S10", "B3")
 def test_arms_are_drawn_by_their_shares_and_every_agent_and_strategy_has_its_turn() -> None:
     drawn = [cast(RULES, Wish(), CREW, seed) for seed in range(2000)]
-    arms = Counter(one.arm for one in drawn)
-    assert {arm: pytest.approx(share / 10, abs=0.04) for arm, share in (("mole", 6), ("none", 2), ("placebo", 1))} == {
-        arm: arms[arm] / 2000
-        for arm in arms
-        if arm != "incompetent"  # type: ignore[comparison-overlap]
-    }
+    arms = Counter(str(one.arm) for one in drawn)
+    for arm, share in (("mole", 0.6), ("none", 0.2), ("placebo", 0.1), ("incompetent", 0.1)):
+        assert arms[arm] / 2000 == pytest.approx(share, abs=0.04)
     moles = Counter(one.holder for one in drawn if one.arm == "mole")
     assert set(moles) == set(CREW)
     assert min(moles.values()) > 0.7 * max(moles.values())
@@ -88,21 +87,21 @@ def test_the_five_strategies_are_there() -> None:
         ((None, "any", "false_info", None), Wish("mole", None, "false_info")),
     ],
 )
-def test_what_is_wished_for(said: tuple[str | None, mole.Arm | None, str | None, int | None], meant: Wish) -> None:
+def test_what_is_wished_for(said: tuple[str | None, Arm | Literal["any"], str | None, int | None], meant: Wish) -> None:
     assert wish(*said, CREW) == meant
 
 
 @pytest.mark.parametrize(
     ("said", "error", "sentence"),
     [
-        (("nemo", None, None), NotFound, "there is no agent 'nemo'; mole is random, none, or one of: planner, hacker"),
+        (("nemo", "any", None), NotFound, "there is no agent 'nemo'; mole is random, none, or one of: planner, hacker"),
         (("none", "mole", None), Invalid, "mole none and arm mole contradict each other"),
         (("hacker", "none", None), Invalid, "mole hacker and arm none contradict each other"),
         ((None, "placebo", "false_info"), Invalid, "a strategy is a mole's, and arm placebo has none"),
     ],
 )
 def test_wishes_that_contradict_each_other_are_refused(
-    said: tuple[str | None, mole.Arm | None, str | None], error: type[HeistError], sentence: str
+    said: tuple[str | None, Arm | Literal["any"], str | None], error: type[HeistError], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
         wish(*said, None, CREW)

@@ -13,7 +13,6 @@ from heist.errors import NotFound
 from heist.llm.model import Completion, Prompt, Usage
 from heist.runtime import Runtime
 from heist.settings import Settings
-from heist.world import scenario as scenarios
 from tests.agents.test_sessions import log, run, turns, until
 from tests.conftest import USER
 from tests.models import Stand
@@ -83,12 +82,10 @@ async def test_what_an_agent_saw_is_what_its_model_was_given(runtime: Runtime) -
     model = Talker(lambda prompt: "Guard 7 has a key to door 12 until 22:00. " * 6)
     runtime.source._simulated = model  # type: ignore[assignment]
     events = await run(runtime, Order(seed=5, rounds=10))
-    first = events[0]
-    assert isinstance(first, e.SessionStarted)
     assert any(isinstance(event, e.MemoryCompressed) for event in events)
-    scenario = scenarios.read(runtime.settings.config, first.scenario)
+    past = await runtime.sessions.past(events[0].session_id or "")
     for turn in range(1, 61):
-        again = moment(events, scenario, turn, runtime.registry.tools).prompt()
+        again = moment(events, past.truth, past.game, turn, runtime.registry.tools).prompt()
         assert again == model.prompts[turn - 1]
 
 

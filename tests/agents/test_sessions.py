@@ -114,7 +114,7 @@ async def test_fifty_sessions_at_once_are_each_complete_ordered_and_unmixed(runt
         events = log(runtime, session_id)
         assert turns(events) == WHOLE
         assert {event.session_id for event in events} == {session_id}
-        assert begun(events).seed == seed
+        assert (await runtime.sessions.past(session_id)).truth.seed == seed
         for before, after in pairwise(kinds(events)):
             assert (before == "message.started") <= (after in ("tool.called", "message.completed"))
     assert len({entry.seq for entry in runtime.queries.log(0, None, 100_000)}) == runtime.queries.last_seq()

@@ -17,7 +17,7 @@ from heist.settings import Settings
 from heist.world.documents import Bank
 from heist.world.game import draw
 from tests.models import Stand
-from tests.strategies import BANK, conversation
+from tests.strategies import BANK, conversation, session_started
 
 pytestmark = pytest.mark.anyio
 
