@@ -18,7 +18,7 @@ from heist import events as e
 from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order
 from heist.errors import Conflict, HeistError, InsufficientScope, Invalid, ModelError, NotFound, StoreError
 from heist.llm.endpoint import Endpoint
-from heist.llm.model import Call, Completion, Prompt
+from heist.llm.model import Call, Completion, Prompt, guess
 from heist.llm.resilience import FAILURES
 from heist.runtime import Runtime
 from heist.services.auth import Principal, Scope
@@ -380,7 +380,9 @@ async def test_a_session_against_a_server_says_who_spoke_and_what_it_cost(
         assert fake_model.url in started.server
         completed = [event for event in events if isinstance(event, e.MessageCompleted)]
         assert {(event.model, event.estimated) for event in completed} == {("fake-1", False)}
-        assert {event.prompt_tokens for event in completed} == {400, 800}
+        past = await runtime.sessions.past(started.session_id)
+        private = guess(past.truth.briefs["planner"])  # what is private is not counted in public
+        assert {event.prompt_tokens for event in completed} == {400 - private, 800 - 2 * private}
 
 
 @pytest.mark.mission("B8")
@@ -566,12 +568,16 @@ async def test_an_agent_is_offered_what_was_switched_in_its_next_turn(runtime: R
     model = speaks(runtime, Talker(calling("calculator", "1 + 1")))
     session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=3))
     await step(runtime, session_id)
-    assert offered(model, "planner") == ["calculator"]
+    assert offered(model, "planner") == ["calculator", "plan", "plan_board"]
     await runtime.inventory.switch(USER, "calculator", False)
     for _ in range(6):
         await step(runtime, session_id)
-    assert offered(model, "safecracker") == offered(model, "driver") == offered(model, "planner") == []
-    assert offered(model, "hacker") == ["file_reader"]
+    assert [offered(model, agent) for agent in ("safecracker", "driver", "planner")] == [
+        ["plan"],
+        ["plan", "routes"],
+        ["plan", "plan_board"],
+    ]
+    assert offered(model, "hacker") == ["file_reader", "plan"]
     assert "calculator(expression)" not in told(model, "planner")
     await runtime.inventory.switch(USER, "calculator", True)
     for _ in range(2):
@@ -634,7 +640,7 @@ async def test_an_agent_in_quarantine_is_told_why_offered_nothing_and_refused(ru
     await runtime.sessions.release(USER, session_id, "planner")
     for _ in range(6):
         await step(runtime, session_id)
-    assert offered(model, "planner") == ["calculator"]
+    assert offered(model, "planner") == ["calculator", "plan", "plan_board"]
     assert "You are in quarantine" not in told(model, "planner")
     events = log(runtime, session_id)
     assert [fault for agent, _, fault in calls(events) if agent == "planner"] == [None, "token", None]
@@ -724,7 +730,7 @@ async def test_a_quarantine_that_cannot_be_written_has_not_happened(runtime: Run
     with runtime.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO events")
     orchestrator = runtime.sessions._running[session_id]
-    assert [tool.name for tool in orchestrator._agents["planner"].tools()] == ["calculator"]
+    assert [tool.name for tool in orchestrator._agents["planner"].tools()] == ["calculator", "plan", "plan_board"]
     assert orchestrator.conversation.quarantined == {}
     assert model.prompts == []
 
@@ -747,7 +753,7 @@ async def test_an_agent_is_still_in_quarantine_after_its_process_was_killed(sett
             await second.sessions.quarantine(USER, session_id, "planner", "")
         for _ in range(4):
             await step(second, session_id)
-        assert (offered(model, "planner"), offered(model, "intel")) == ([], ["database_query"])
+        assert (offered(model, "planner"), offered(model, "intel")) == ([], ["database_query", "plan"])
         assert "The reason given: It lies.\n" in told(model, "planner")
         faults = {agent: fault for agent, _, fault in calls(log(second, session_id))}
         assert (faults["planner"], faults["intel"]) == ("token", None)
