@@ -573,7 +573,7 @@ async def test_an_agent_is_offered_what_was_switched_in_its_next_turn(runtime: R
     model = speaks(runtime, Talker(calling("calculator", "1 + 1")))
     session_id = await runtime.sessions.start(USER, Order(paused=True, rounds=3))
     await step(runtime, session_id)
-    assert offered(model, "planner") == ["calculator", "plan", "plan_board"]
+    assert offered(model, "planner") == ["calculator"]
     await runtime.inventory.switch(USER, "calculator", False)
     for _ in range(6):
         await step(runtime, session_id)
@@ -641,7 +641,7 @@ async def test_an_agent_in_quarantine_is_told_why_offered_nothing_and_refused(ru
     await runtime.sessions.release(USER, session_id, "planner")
     for _ in range(6):
         await step(runtime, session_id)
-    assert offered(model, "planner") == ["calculator", "plan", "plan_board"]
+    assert offered(model, "planner") == ["calculator"]
     assert "You are in quarantine" not in told(model, "planner")
     events = log(runtime, session_id)
     assert [fault for agent, _, fault in calls(events) if agent == "planner"] == [None, "token", None]
@@ -754,7 +754,7 @@ async def test_an_agent_is_still_in_quarantine_after_its_process_was_killed(sett
             await second.sessions.quarantine(USER, session_id, "planner", "")
         for _ in range(4):
             await step(second, session_id)
-        assert (offered(model, "planner"), offered(model, "intel")) == ([], ["database_query", "plan"])
+        assert (offered(model, "planner"), offered(model, "intel")) == ([], ["database_query"])
         assert "The reason given: It lies.\n" in told(model, "planner")
         faults = {agent: fault for agent, _, fault in calls(log(second, session_id))}
         assert (faults["planner"], faults["intel"]) == ("token", None)

@@ -1,5 +1,0 @@
-"""STUB."""
-
-
-def claims(facts, text):
-    return []
