@@ -115,17 +115,17 @@ def test_a_paper_that_names_an_unknown_fact_is_refused(tmp_path: Path) -> None:
     documents = {"plan": SMALL["documents"]["plan"] | {"text": "There are {dogs} dogs."}}
     sentence = refusal(tmp_path, SMALL | {"documents": documents})
     assert sentence.startswith(", line ")
-    assert sentence.endswith(": documents: plan names the fact 'dogs', which is not among the facts")
+    assert sentence.endswith(": documents.plan.text: there is no fact 'dogs'")
 
 
 def test_an_outdated_value_of_an_unknown_fact_is_refused(tmp_path: Path) -> None:
-    documents = {"plan": SMALL["documents"]["plan"] | {"outdated": {"dogs": 3}}}
-    assert "documents: plan names the fact 'dogs'" in refusal(tmp_path, SMALL | {"documents": documents})
+    documents = {"plan": SMALL["documents"]["plan"] | {"outdated": ["dogs"]}}
+    assert "documents.plan.outdated: there is no fact 'dogs'" in refusal(tmp_path, SMALL | {"documents": documents})
 
 
 def test_a_cell_that_names_an_unknown_fact_is_refused(tmp_path: Path) -> None:
     database = {"rooms": {"columns": ["name"], "rows": [["{dogs}"]]}}
-    assert "database: rooms names the fact 'dogs'" in refusal(tmp_path, SMALL | {"database": database})
+    assert "database.rooms.rows.0: there is no fact 'dogs'" in refusal(tmp_path, SMALL | {"database": database})
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_document_called_index_is_refused_where_the_documents_stand(tmp_path: 
     content = SMALL | {"documents": {"index": SMALL["documents"]["plan"]}}
     line = yaml.safe_dump(content, sort_keys=False).splitlines().index("documents:") + 1
     assert refusal(tmp_path, content) == (
-        f", line {line}: documents: no document may be called index, the list of documents has that name"
+        f", line {line}: documents: nothing in it may be called index, the list has that name"
     )
 
 
@@ -170,7 +170,7 @@ def test_a_part_that_is_missing_is_named(missing: str, tmp_path: Path) -> None:
         ("facts", {"Cameras": {"value": 1}}, "facts.Cameras"),
         ("facts", {"cameras": 2}, "facts.cameras"),
         ("facts", {"cameras": {"value": 2, "colour": "red"}}, "facts.cameras.colour"),
-        ("facts", {"cameras": {"value": None}}, "facts.cameras.value"),
+        ("facts", {"cameras": {"value": None, "decoration": True}}, "facts.cameras.value"),
         ("documents", {}, "documents"),
         ("documents", {"plan b": SMALL["documents"]["plan"]}, "documents.plan b"),
         ("documents", {"plan": {"title": "Plan", "date": "yesterday", "text": "x"}}, "documents.plan.date"),
