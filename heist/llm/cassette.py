@@ -88,6 +88,7 @@ def key(prompt: Prompt, model: str) -> str:
         "temperature": float(prompt.temperature),
         "max_tokens": prompt.max_tokens,
         "seed": prompt.seed,
+        "stop": prompt.stop,
     }
     return _digest(json.dumps(asked, sort_keys=True, separators=(",", ":"), default=dict))
 
@@ -246,7 +247,7 @@ class Cassette:
         return _difference(prompt, max(recorded, key=lambda one: _likeness(prompt, one)))
 
 
-_FIELDS = ("tools", "schema", "temperature", "max_tokens", "seed")
+_FIELDS = ("tools", "schema", "temperature", "max_tokens", "seed", "stop")
 
 
 def _likeness(asked: Prompt, recorded: Prompt) -> tuple[int, int, int]:
