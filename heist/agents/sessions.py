@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -55,7 +55,8 @@ class Order(BaseModel):
 
 
 class House(NamedTuple):
-    """The rooms below that a session needs."""
+    """The rooms below that a session needs; `name` ends a session's id, by its seed and what was ordered, and `process`
+    is the number of the one that drives it."""
 
     config: Path
     source: Source
@@ -66,6 +67,8 @@ class House(NamedTuple):
     auth: Auth
     registry: Registry
     queries: Queries
+    name: Callable[..., str]
+    process: int
 
 
 class Sessions:
@@ -102,8 +105,9 @@ class Sessions:
     async def _started(self, order: Order, crew: crews.Crew, scenario: Scenario, by: str) -> e.SessionStarted:
         model = await self._house.source.model(crew.model.name, crew.model.llm)
         moment = self._house.clock.now().strftime("%Y%m%d_%H%M%S")
+        seed = secrets.randbelow(2**31) if order.seed is None else order.seed
         return e.SessionStarted(
-            session_id=f"heist_{moment}_{secrets.token_hex(4)}",
+            session_id=f"heist_{moment}_{self._house.name(seed, order.model_dump_json())}",
             crew=order.crew,
             scenario=crew.scenario,
             title=scenario.title,
@@ -115,13 +119,13 @@ class Sessions:
             tool_calls=crew.tool_calls,
             temperature=crew.model.temperature,
             max_tokens=crew.model.max_tokens,
-            seed=secrets.randbelow(2**31) if order.seed is None else order.seed,
+            seed=seed,
             model=model.name,
             server=model.server,
             simulated=model.simulated,
             words_per_second=order.words_per_second,
             by=by,
-            process=os.getpid(),
+            process=self._house.process,
             tools=order.tools,
             llm=crew.model.llm,
             memory=e.Memory(
