@@ -69,6 +69,11 @@ class Source:
         """The state of each server's breaker, by the server's name."""
         return {str(server.found): server.breaker.state for server in self._servers.values()}
 
+    def reasons(self) -> dict[str, str]:
+        """Why a breaker is not closed, by the server's name."""
+        breakers = {str(server.found): server.breaker for server in self._servers.values()}
+        return {name: breaker.reason for name, breaker in breakers.items() if breaker.state != "closed"}
+
     async def _search(self) -> None:
         if self._default is not None or self._clock.monotonic() - self._looked <= AGAIN_SECONDS:
             return
