@@ -17,7 +17,7 @@ from heist.services.tools import router as tools
 from heist.services.tools.mcp import Mcp
 from heist.services.tools.outside import Outside
 from heist.settings import Settings
-from heist.web import admin, control, pages
+from heist.web import admin, control, health, pages
 from heist.web.guard import LOOPBACK, Gate, Guard
 from heist.web.live import Live
 from heist.web.refusals import Refusals
@@ -52,6 +52,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
     app.include_router(tools.router(runtime.registry, runtime.inventory, runtime.auth, outside))
     app.include_router(memory.router(runtime.auth, outside))
     app.router.routes.append(Route("/mcp", mcp))
+    app.include_router(health.router(runtime.source))
     app.include_router(admin.router(runtime.inventory, gate))
     app.include_router(
         control.router(

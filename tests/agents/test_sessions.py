@@ -499,7 +499,7 @@ def told(model: Talker, agent: str) -> str:
 
 
 def speaks(runtime: Runtime, model: Talker) -> Talker:
-    runtime.source._simulated = model  # type: ignore[assignment]
+    runtime.source._simulated = model
     return model
 
 
