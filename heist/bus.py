@@ -56,6 +56,12 @@ class Bus:
         """What was posted is kept without delay."""
         self._keeper.flush()
 
+    async def settled(self) -> None:
+        """Returns once everything that was posted so far is kept, or could not be."""
+        if self._last is not None and not self._last.done():
+            self.flush()
+            await asyncio.wait([self._last])
+
     async def publish(self, event: Event) -> None:
         """Returns once the event is kept and told; raises `StoreError` when it could not be kept."""
         if (kept := self.post(event)) is not None:

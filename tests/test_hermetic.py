@@ -43,20 +43,20 @@ async def run(folder: Path, *arguments: str, **environment: str) -> tuple[int, s
 SIMULATED = {"HEIST_LLM": "simulated"}
 
 
-@pytest.mark.parametrize("order", ["round_robin", "random"])
-async def test_the_same_seed_is_the_same_log_in_another_process(tmp_path: Path, order: str) -> None:
+@pytest.mark.parametrize(("order", "rounds"), [("round_robin", 5), ("random", 25)])
+async def test_the_same_seed_is_the_same_log_in_another_process(tmp_path: Path, order: str, rounds: int) -> None:
     logs = []
     for number in "12":
         where = tmp_path / number
         where.mkdir()
-        given = ("--seed", "7", "--order", order, "--log", "log.jsonl")
+        given = ("--seed", "7", "--order", order, "--rounds", str(rounds), "--log", "log.jsonl")
         assert await run(where, *given, **SIMULATED, PYTHONHASHSEED=number) == (0, "")
         assert [file.name for file in where.iterdir()] == ["log.jsonl"]
         logs.append((where / "log.jsonl").read_bytes())
     assert logs[0] == logs[1]
     events = [json.loads(line) for line in logs[0].splitlines()]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-    assert (events[0]["seed"], events[-1]["kind"], events[-1]["turns"]) == (7, "session.completed", 30)
+    assert (events[0]["seed"], events[-1]["kind"], events[-1]["turns"]) == (7, "session.completed", 6 * rounds)
     assert len({event["at"] for event in events}) == len(events)
     assert {"database_query", "calculator"} <= {event.get("tool") for event in events}
 
