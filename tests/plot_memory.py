@@ -18,12 +18,11 @@ from rich.table import Table
 from heist import events as e
 from heist.agents.hindsight import moment
 from heist.agents.prompts import one_line
-from heist.agents.sessions import Order
+from heist.agents.sessions import Order, Past
 from heist.llm.model import guess
 from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
-from heist.world import scenario as scenarios
 
 TURNS = 200
 PICTURE = Path(__file__).parent.parent / "docs" / "memory.svg"
@@ -58,18 +57,17 @@ async def play() -> Session:
             user = Principal("plot", USER_SCOPES)
             session_id = await runtime.sessions.start(user, Order(seed=7, rounds=-(-TURNS // 6)))
             await runtime.sessions.finished(session_id)
-            log = [e.parse(row.body) for row in runtime.queries.log(0, session_id, 100_000)]
-            return measured(log, runtime)
+            return measured(await runtime.sessions.past(session_id), runtime)
 
 
-def measured(log: Sequence[e.Event], runtime: Runtime) -> Session:
+def measured(past: Past, runtime: Runtime) -> Session:
+    log = past.log
     first = log[0]
     assert isinstance(first, e.SessionStarted)
-    scenario = scenarios.read(runtime.settings.config, first.scenario)
     spoken = {event.turn: event for event in log if isinstance(event, e.MessageCompleted)}
     prompts, whole, said = [], [], 0
     for turn in range(1, TURNS + 1):
-        at = moment(log, scenario, turn, runtime.registry.tools)
+        at = moment(log, past.truth, past.game, turn, runtime.registry.tools)
         tokens = sum(guess(message.content) for message in at.prompt().messages)
         heard = sum(guess(one_line(entry.text)) for entry in at.heard.heard)
         record = sum(guess(block.text) for block in at.cue.blocks)
