@@ -29,7 +29,6 @@ from heist.llm.model import Message
 from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
-from heist.world import scenario as scenarios
 
 WINDOW = 5
 """Messages that a naive prompt holds."""
@@ -69,12 +68,10 @@ async def play(order: Order) -> list[Moment]:
         async with runtime.opened():
             session_id = await runtime.sessions.start(Principal("bench", USER_SCOPES), order)
             await runtime.sessions.finished(session_id)
-            log = [e.parse(row.body) for row in runtime.queries.log(0, session_id, 100_000)]
-    first = log[0]
-    assert isinstance(first, e.SessionStarted)
-    scenario = scenarios.read(runtime.settings.config, first.scenario)
-    begun = [event.turn for event in log if isinstance(event, e.MessageStarted)]
-    return [moment(log, scenario, turn, runtime.registry.tools)._replace(form="schema") for turn in begun]
+            past = await runtime.sessions.past(session_id)
+    tools = runtime.registry.tools
+    begun = [event.turn for event in past.log if isinstance(event, e.MessageStarted)]
+    return [moment(past.log, past.truth, past.game, turn, tools)._replace(form="schema") for turn in begun]
 
 
 def composed(turn: Moment) -> Sequence[Message]:
