@@ -28,7 +28,7 @@ _SLOT = re.compile(r"^(\w+) \(([^\n]+); ([^;()\n]+)\): ([^\n]+)$", re.MULTILINE)
 _MEMBER = re.compile(r"^([^\s,]+), the (.+)$", re.MULTILINE)
 _ENTRY = re.compile(r"^(\w+) = (.+?) \((\S+), turn \d+\)$", re.MULTILINE)
 _MEANS = re.compile(r"^Means: (.*?)\.?$", re.MULTILINE)
-_RATE = re.compile(r"^Rate: (\d{1,2}) in 10", re.MULTILINE)
+_RATE = re.compile(r"^Rate: +(\d{1,2}) in 10", re.MULTILINE)
 _OPERATOR = re.compile(r"[-+*()]")
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 CLOCK = r"\d{1,2}[:.]\d\d"
