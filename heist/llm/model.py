@@ -79,12 +79,14 @@ class Ability(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """The end of an answer. `text` is all that was said; `model` is who says that it answered."""
+    """The end of an answer. `text` is all that was said; `model` is who says that it answered. `did` is what a
+    simulated agent says in private that it did against the crew; sealed, and empty for everybody else."""
 
     text: str
     calls: tuple[Call, ...]
     usage: Usage
     model: str
+    did: str = ""
 
 
 class Model(Protocol):
