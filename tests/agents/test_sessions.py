@@ -484,7 +484,12 @@ def calls(events: list[e.Event]) -> list[tuple[str, str, str | None]]:
 
 
 def offered(model: Talker, agent: str) -> list[str]:
-    return [tool.name for tool in model.last(agent).tools]
+    return beside_the_plan([tool.name for tool in model.last(agent).tools])
+
+
+def beside_the_plan(tools: list[str]) -> list[str]:
+    """What is offered besides the plan's two tools."""
+    return [tool for tool in tools if tool not in ("plan", "plan_board")]
 
 
 def told(model: Talker, agent: str) -> str:
@@ -506,7 +511,7 @@ async def test_a_session_with_tools_of_its_own_offers_and_runs_these_alone(runti
         "hacker": [],
         "safecracker": ["calculator"],
         "intel": [],
-        "driver": ["calculator"],
+        "driver": [],
         "lookout": [],
     }
     assert {fault for _, _, fault in calls(events)} == {"unknown"}
@@ -537,7 +542,7 @@ async def test_two_sessions_at_once_with_and_without_a_tool_do_not_mix(runtime: 
         if number % 2:
             assert found == {(agent, "calculator", "unknown"): 2 for agent in CREW}
         else:
-            able = {"planner", "safecracker", "driver"}
+            able = {"planner", "safecracker"}
             assert found == {(agent, "calculator", None if agent in able else "scope"): 2 for agent in CREW}
 
 
@@ -570,7 +575,7 @@ async def test_an_agent_is_offered_what_was_switched_in_its_next_turn(runtime: R
     await runtime.inventory.switch(USER, "calculator", False)
     for _ in range(6):
         await step(runtime, session_id)
-    assert offered(model, "safecracker") == offered(model, "driver") == offered(model, "planner") == []
+    assert offered(model, "safecracker") == offered(model, "planner") == []
     assert offered(model, "hacker") == ["file_reader"]
     assert "calculator(expression)" not in told(model, "planner")
     await runtime.inventory.switch(USER, "calculator", True)
@@ -724,7 +729,7 @@ async def test_a_quarantine_that_cannot_be_written_has_not_happened(runtime: Run
     with runtime.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE gone RENAME TO events")
     orchestrator = runtime.sessions._running[session_id]
-    assert [tool.name for tool in orchestrator._agents["planner"].tools()] == ["calculator"]
+    assert beside_the_plan([tool.name for tool in orchestrator._agents["planner"].tools()]) == ["calculator"]
     assert orchestrator.conversation.quarantined == {}
     assert model.prompts == []
 

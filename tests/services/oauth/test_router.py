@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heist.services.auth import Scope
+from heist.services.auth import AGENT_SCOPES, Scope
 from heist.services.oauth.server import FAILURES, WINDOW
 from heist.store.clients import Registrations
 from tests.services.oauth import AT, FORM, MCP, SITE, STREAMING, Door, Known, bearing, opened
@@ -314,8 +314,7 @@ def test_the_metadata_of_a_resource_is_what_rfc_9728_asks_for(door: Door, part: 
     about = door.http.get(f"/.well-known/oauth-protected-resource{part}").json()
     assert (about["resource"], about["authorization_servers"]) == (resource, [SITE])
     assert about["bearer_methods_supported"] == ["header"]
-    tools = {"calculator:use", "database:read", "files:read", "memory:read", "memory:write"}
-    assert set(about["scopes_supported"]) == (tools if part else {scope.value for scope in Scope})
+    assert set(about["scopes_supported"]) == (AGENT_SCOPES if part else {scope.value for scope in Scope})
     [server] = about["authorization_servers"]
     assert door.http.get(f"{server}/.well-known/oauth-authorization-server").json()["issuer"] == server
 

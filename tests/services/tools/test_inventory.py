@@ -13,7 +13,7 @@ from heist.settings import Settings
 from tests.conftest import USER
 from tests.strategies import session_started, tool_called
 
-MEMORY = ["get_compressed_memory", "store_memory"]
+REST = ("get_compressed_memory", "observe", "plan", "plan_board", "routes", "store_memory")
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S8")]
 AGENT = Principal("planner", AGENT_SCOPES)
 
@@ -29,7 +29,7 @@ def switches(runtime: Runtime) -> list[tuple[str | None, str, str]]:
 async def test_a_switch_is_on_record_and_at_once_everywhere(runtime: Runtime) -> None:
     await runtime.inventory.switch(USER, "calculator", False)
     assert switches(runtime) == [(None, "tool.removed", "calculator")]
-    assert [tool.name for tool in runtime.registry.visible(AGENT)] == ["database_query", "file_reader", *MEMORY]
+    assert [tool.name for tool in runtime.registry.visible(AGENT)] == ["database_query", "file_reader", *REST]
     await runtime.inventory.switch(USER, "calculator", True)
     assert switches(runtime) == [(None, "tool.removed", "calculator"), (None, "tool.added", "calculator")]
     assert "calculator" in [tool.name for tool in runtime.registry.visible(AGENT)]
@@ -90,10 +90,10 @@ async def test_a_new_process_finds_the_tools_as_they_were_left(settings: Setting
         ):
             await first.inventory.switch(USER, name, on)
     async with Runtime(settings).opened() as second:
-        assert [tool.name for tool in second.registry.visible(AGENT)] == ["calculator", *MEMORY]
+        assert [tool.name for tool in second.registry.visible(AGENT)] == ["calculator", *REST]
         stocked = {tool.name: tool.enabled for tool in await second.inventory.stock(USER)}
         assert stocked == {"calculator": True, "database_query": False, "file_reader": False} | dict.fromkeys(
-            MEMORY, True
+            REST, True
         )
         assert (await second.registry.call(AGENT, "file_reader", "index")).fault == "service"
         await second.inventory.switch(USER, "file_reader", False)
@@ -115,12 +115,12 @@ async def test_a_tool_that_was_switched_off_and_is_gone_harms_no_later_start(set
     async with Runtime(settings).opened() as first:
         await first.bus.publish(e.ToolRemoved(session_id=None, tool="weather", by="user"))
     async with Runtime(settings).opened() as second:
-        assert len(second.registry.visible(AGENT)) == 5
+        assert len(second.registry.visible(AGENT)) == 9
         assert [tool.name for tool in await second.inventory.stock(USER)] == [
             "calculator",
             "database_query",
             "file_reader",
-            *MEMORY,
+            *REST,
         ]
 
 
@@ -150,7 +150,7 @@ async def test_every_tool_is_counted_over_all_sessions_and_outsiders(runtime: Ru
     ):
         await runtime.bus.publish(call)
     stocked = {tool.name: tool for tool in await runtime.inventory.stock(USER)}
-    assert list(stocked) == ["calculator", "database_query", "file_reader", *MEMORY]
+    assert list(stocked) == ["calculator", "database_query", "file_reader", *REST]
     calculator = stocked["calculator"]
     assert (calculator.calls, calculator.succeeded, calculator.faults) == (5, 2, {"scope": 2, "token": 1})
     assert calculator.milliseconds == pytest.approx(0.1)

@@ -74,7 +74,7 @@ def config(settings: Settings, tmp_path: Path) -> Settings:
     """Settings with a crew in which the planner may ask for the weather."""
     folder = shutil.copytree(settings.config, tmp_path / "config")
     crew = (folder / "crew.yaml").read_text()
-    (folder / "sailors.yaml").write_text(crew.replace("scopes: [calculator:use]", "scopes: [weather:read]", 1))
+    (folder / "sailors.yaml").write_text(crew.replace("scopes: [calculator:use,", "scopes: [weather:read,", 1))
     return settings.model_copy(update={"config": folder})
 
 
@@ -120,7 +120,7 @@ async def test_the_tool_of_the_page_works_for_a_crew_whose_file_grants_its_scope
         called = {event.agent: event for event in events if isinstance(event, e.ToolCalled)}
         assert (called["planner"].result, called["planner"].fault) == ("The sky over harbour is fog.", None)
         assert {called[name].fault for name in called if name != "planner"} == {"scope"}
-        assert [tool.name for tool in model.last("planner").tools] == ["weather"]
+        assert [tool.name for tool in model.last("planner").tools] == ["plan", "plan_board", "weather"]
         assert "weather(place): Tells what the sky does." in model.last("planner").messages[-1].content
         [said] = [event.text for event in events if isinstance(event, e.MessageCompleted) and event.turn == 1]
         assert said == "I heard: The sky over harbour is fog."
@@ -271,6 +271,10 @@ async def test_a_tool_that_is_wrong_is_left_out_with_a_reason_and_all_else_works
             "database_query",
             "file_reader",
             "get_compressed_memory",
+            "observe",
+            "plan",
+            "plan_board",
+            "routes",
             "store_memory",
             "tide",
         ]

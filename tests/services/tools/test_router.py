@@ -25,7 +25,17 @@ pytestmark = pytest.mark.mission("S1")
 
 URL = "http://127.0.0.1:8008"
 CHALLENGE = f'resource_metadata="{URL}/.well-known/oauth-protected-resource"'
-CARDS = ["calculator", "database_query", "file_reader", "get_compressed_memory", "store_memory"]
+CARDS = [
+    "calculator",
+    "database_query",
+    "file_reader",
+    "get_compressed_memory",
+    "observe",
+    "plan",
+    "plan_board",
+    "routes",
+    "store_memory",
+]
 
 
 class Client(NamedTuple):
