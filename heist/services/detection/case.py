@@ -52,7 +52,8 @@ class Put(NamedTuple):
 
 
 class Team(NamedTuple):
-    """What a table of hidden roles sees of one mission: who went, who voted for it, and how many spoiled it."""
+    """What a table of hidden roles sees of one team: who is on it, who voted for it, and how many spoiled its mission;
+    -1 when it was voted down and did not go."""
 
     turn: int
     members: tuple[str, ...]

@@ -50,6 +50,13 @@ class Fit(BaseModel):
     metrics: dict[str, float] = {}
 
 
+class _Table(NamedTuple):
+    """The words of a game's agents, and the mean that is subtracted from each of them; nothing for single words."""
+
+    rows: dict[str, Features]
+    mean: Features
+
+
 class Labelled(NamedTuple):
     """A case with who in it worked against the others."""
 
@@ -59,24 +66,22 @@ class Labelled(NamedTuple):
 
 def fit(kind: Kind, games: Sequence[Labelled], source: str, model: str = "") -> Fit:
     """Fits one; raises `ConfigError` when there is nothing to learn from."""
-    labels = [name in game.moles for game in games for name in game.case.names]
-    if not any(labels) or all(labels):
+    labels = [[name in game.moles for name in game.case.names] for game in games]
+    flat = [label for some in labels for label in some]
+    if not any(flat) or all(flat):
         raise ConfigError("a text model needs games with moles and with innocents")
     spoken = [_spoken(kind, game.case) for game in games]
     rarity = _rarity(spoken)
-    rows = [row for some in spoken for row in _rows(kind, some, rarity).values()]
-    weights, bias = _descend(rows, labels)
+    weights, bias = _descend([_table(kind, some, rarity) for some in spoken], labels)
     kept = {word: round(weight, 5) for word, weight in weights.items() if abs(weight) > 1e-4}
     return Fit(kind=kind, source=source, model=model, games=len(games), bias=bias, words=kept, rarity=rarity)
 
 
 def logits(fitted: Fit, case: Case) -> dict[str, float]:
     """Log-odds of each agent as the model has them."""
-    rows = _rows(fitted.kind, _spoken(fitted.kind, case), fitted.rarity)
-    return {
-        name: fitted.bias + sum(fitted.words.get(word, 0.0) * worth for word, worth in row.items())
-        for name, row in rows.items()
-    }
+    table = _table(fitted.kind, _spoken(fitted.kind, case), fitted.rarity)
+    middle = _dot(fitted.words, table.mean)
+    return {name: fitted.bias + _dot(fitted.words, row) - middle for name, row in table.rows.items()}
 
 
 def _spoken(kind: Kind, case: Case) -> dict[str, Counter[str]]:
@@ -103,13 +108,14 @@ def _rarity(spoken: Sequence[Mapping[str, Counter[str]]]) -> dict[str, float]:
     }
 
 
-def _rows(kind: Kind, spoken: Mapping[str, Counter[str]], rarity: Mapping[str, float]) -> dict[str, Features]:
+def _table(kind: Kind, spoken: Mapping[str, Counter[str]], rarity: Mapping[str, float]) -> _Table:
     rows = {name: _row(counts, rarity) for name, counts in spoken.items()}
-    if kind == "bag":
-        return rows
-    words = sorted({word for row in rows.values() for word in row})
-    mean = {word: sum(row.get(word, 0.0) for row in rows.values()) / len(rows) for word in words}
-    return {name: {word: row.get(word, 0.0) - mean[word] for word in words} for name, row in rows.items()}
+    mean: Features = {}
+    if kind == "text":
+        for row in rows.values():
+            for word, worth in row.items():
+                mean[word] = mean.get(word, 0.0) + worth / len(rows)
+    return _Table(rows, mean)
 
 
 def _row(counts: Counter[str], rarity: Mapping[str, float]) -> Features:
@@ -118,24 +124,35 @@ def _row(counts: Counter[str], rarity: Mapping[str, float]) -> Features:
     return {word: worth / length for word, worth in row.items()} if length else {}
 
 
-def _descend(rows: Sequence[Features], labels: Sequence[bool]) -> tuple[dict[str, float], float]:
-    """Stochastic descent with a falling rate, each label as heavy as the other; the same rows give the same weights."""
+def _descend(tables: Sequence[_Table], labels: Sequence[Sequence[bool]]) -> tuple[dict[str, float], float]:
+    """Stochastic descent game by game with a falling rate, each label as heavy as the other; the same games give the
+    same weights. What is subtracted from every row of a game is worked out once for all of them."""
     weights: dict[str, float] = {}
     bias = 0.0
-    share = sum(labels) / len(labels)
+    share = sum(map(sum, labels)) / sum(map(len, labels))
     heavy = {True: 0.5 / share, False: 0.5 / (1 - share)}
-    order = list(range(len(rows)))
+    order = list(range(len(tables)))
     for epoch in range(EPOCHS):
         seeds.stream(1, "descend", epoch).shuffle(order)
         rate = RATE / (1 + 0.2 * epoch)
         for index in order:
-            row, label = rows[index], labels[index]
-            logit = bias + sum(weights.get(word, 0.0) * worth for word, worth in row.items())
-            step = rate * heavy[label] * (label - _sigmoid(logit))
-            bias += 0.1 * step
-            for word, worth in row.items():
-                weights[word] = weights.get(word, 0.0) * (1 - rate * DECAY) + step * worth
+            table = tables[index]
+            middle = _dot(weights, table.mean)
+            steps = []
+            for row, label in zip(table.rows.values(), labels[index], strict=True):
+                logit = bias + _dot(weights, row) - middle
+                steps.append(rate * heavy[label] * (label - _sigmoid(logit)))
+            bias += 0.1 * sum(steps)
+            for row, step in zip(table.rows.values(), steps, strict=True):
+                for word, worth in row.items():
+                    weights[word] = weights.get(word, 0.0) * (1 - rate * DECAY) + step * worth
+            for word, worth in table.mean.items():
+                weights[word] = weights.get(word, 0.0) - sum(steps) * worth
     return weights, bias
+
+
+def _dot(weights: Mapping[str, float], row: Features) -> float:
+    return sum(weights.get(word, 0.0) * worth for word, worth in row.items())
 
 
 def _sigmoid(logit: float) -> float:
