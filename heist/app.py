@@ -10,14 +10,14 @@ from starlette.routing import Route
 
 from heist import __version__, settings
 from heist.errors import ConfigError
-from heist.runtime import Runtime, spare_collector
+from heist.runtime import Runtime, World, spare_collector
 from heist.services.memory import router as memory
 from heist.services.oauth import router as oauth
 from heist.services.tools import router as tools
 from heist.services.tools.mcp import Mcp
 from heist.services.tools.outside import Outside
 from heist.settings import Settings
-from heist.web import admin, control, pages
+from heist.web import admin, control, health, pages
 from heist.web.guard import LOOPBACK, Gate, Guard
 from heist.web.live import Live
 from heist.web.refusals import Refusals
@@ -25,12 +25,12 @@ from heist.web.refusals import Refusals
 Announce = Callable[[Runtime, Gate], Awaitable[None]]
 
 
-def create_app(given: Settings | None = None, announce: Announce | None = None) -> FastAPI:
-    """The app over a house of its own; raises `ConfigError`. The house opens with the app's lifespan, and `announce`
-    tells whoever started it how to come in."""
+def create_app(given: Settings | None = None, announce: Announce | None = None, world: World | None = None) -> FastAPI:
+    """The app over a house of its own, in the world as it is if no other is given; raises `ConfigError`. The house
+    opens with the app's lifespan, and `announce` tells whoever started it how to come in."""
     chosen = given or settings.read()
     _check_address(chosen)
-    runtime = Runtime(chosen)
+    runtime = Runtime(chosen, world)
     live = Live(runtime.queries, runtime.clock, chosen.streams)
     gate = Gate(runtime.keys, runtime.auth, runtime.clock)
     outside, mcp = _doors(runtime)
@@ -52,6 +52,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None) 
     app.include_router(tools.router(runtime.registry, runtime.inventory, runtime.auth, outside))
     app.include_router(memory.router(runtime.auth, outside))
     app.router.routes.append(Route("/mcp", mcp))
+    app.include_router(health.router(runtime.source))
     app.include_router(admin.router(runtime.inventory, gate))
     app.include_router(
         control.router(

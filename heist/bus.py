@@ -28,15 +28,19 @@ class Bus:
         self._clock = clock
         self._watchers: list[Watcher] = []
         self._last: asyncio.Future[int] | None = None
+        self._at = ""
 
     def watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
 
     def post(self, event: Event) -> asyncio.Future[int] | None:
         """Hands the event on and returns at once; events are kept in the order in which they are posted, soon. The
-        future is done when the event is kept and told; None for what is never kept. What is sealed is told to
-        nobody."""
-        at, body = stamp(self._clock.now()), body_of(event)
+        future is done when the event is kept and told; None for what is never kept. What is sealed is told to nobody,
+        and has the time of what was posted before it, so that no clock is read for it."""
+        body = body_of(event)
+        if event.sealed:
+            return self._keeper.keep(event, self._at, body)
+        at = self._at = stamp(self._clock.now())
         if not event.durable:
             passing = Recorded(None, at, event, body)
             if self._last is None or self._last.done():
@@ -44,16 +48,19 @@ class Bus:
             else:
                 self._last.add_done_callback(lambda _: self._tell(passing))
             return None
-        kept = self._keeper.keep(event, at, body)
-        if event.sealed:
-            return kept
-        self._last = kept
+        self._last = self._keeper.keep(event, at, body)
         self._last.add_done_callback(partial(self._kept, at, event, body))
         return self._last
 
     def flush(self) -> None:
         """What was posted is kept without delay."""
         self._keeper.flush()
+
+    async def settled(self) -> None:
+        """Returns once everything that was posted so far is kept, or could not be."""
+        if self._last is not None and not self._last.done():
+            self.flush()
+            await asyncio.wait([self._last])
 
     async def publish(self, event: Event) -> None:
         """Returns once the event is kept and told; raises `StoreError` when it could not be kept."""

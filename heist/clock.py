@@ -1,7 +1,7 @@
 """Time, from one source that is passed in."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -21,6 +21,24 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.perf_counter()
+
+
+class SteppedClock:
+    """Begins at the same moment each time, and each reading is a millisecond after the one before: what happens in the
+    same order happens at the same times. Its durations say nothing."""
+
+    BEGIN = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def __init__(self) -> None:
+        self._readings = 0
+
+    def now(self) -> datetime:
+        self._readings += 1
+        return self.BEGIN + timedelta(milliseconds=self._readings)
+
+    def monotonic(self) -> float:
+        self._readings += 1
+        return self._readings / 1000
 
 
 def stamp(moment: datetime) -> str:

@@ -444,7 +444,7 @@ class GuessMade(SessionFact):
 
 class OutcomeStep(SessionFact):
     """One moment of the plan as it is played out: the clock of the bank, where the crew is, what happens there. What
-    goes wrong has a `cause`, the slot that it comes from, and costs points."""
+    goes wrong comes of a `slot`, and `costs` so many percent of what the score had left."""
 
     kind: Literal["outcome.step"] = "outcome.step"
     clock: str

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncGenerator
+import os
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -17,8 +18,10 @@ from heist.clock import Clock, SystemClock
 from heist.errors import HeistError
 from heist.events import ModelDegraded, ModelRestored
 from heist.llm.endpoint import Patience
+from heist.llm.network import Live, Network, Wanted
 from heist.llm.resilience import State
-from heist.llm.source import Source, Wanted
+from heist.llm.source import Source
+from heist.seeds import by_chance
 from heist.services.auth import Auth, Scope
 from heist.services.clients import Clients
 from heist.services.keys import Keys
@@ -67,12 +70,40 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
+class World(NamedTuple):
+    """What a house finds around itself: the time, how sessions are named (from their seed and what was ordered), the
+    number of its process, and the network of model servers."""
+
+    clock: Clock
+    name: Callable[..., str]
+    process: int
+    network: Network
+
+
+def around(settings: Settings) -> World:
+    """The world as it is."""
+    return World(SystemClock(), by_chance, os.getpid(), Live(wanted(settings)))
+
+
+def wanted(settings: Settings) -> Wanted:
+    """What the settings say of models."""
+    return Wanted(
+        settings.llm,
+        settings.model,
+        _told(settings.llm_key),
+        settings.llm_tools,
+        Patience(settings.llm_first_seconds, settings.llm_chunk_seconds, settings.llm_answer_seconds),
+        settings.llm_slots,
+    )
+
+
 class Runtime:
     """The parts. Building opens nothing: no file, no connection, no thread."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings, world: World | None = None) -> None:
+        world = world or around(settings)
         self.settings = settings
-        self.clock = clock or SystemClock()
+        self.clock = world.clock
         self.engine = connect(settings.database_url)
         self.audit = Audit(self.engine)
         self.queries = Queries(self.engine)
@@ -80,23 +111,14 @@ class Runtime:
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
+        remembering = tools(Memory(self.queries, self.bus.settled))
         quick = (calculator, file_reader, observe, plan, plan_board, routes)
-        self.plugins = plugins.find((*quick, database_query, *tools(Memory(self.queries))))
+        self.plugins = plugins.find((*quick, database_query, *remembering))
         self.registry = Registry(self.plugins.tools, self.clock, self._lobby, quick=quick)
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
-        self.source = Source(
-            Wanted(
-                settings.llm,
-                settings.model,
-                _told(settings.llm_key),
-                settings.llm_tools,
-                Patience(settings.llm_first_seconds, settings.llm_chunk_seconds, settings.llm_answer_seconds),
-                settings.llm_slots,
-            ),
-            self.clock,
-            self._model_changed,
-        )
+        cooling = SystemClock()  # a breaker cools while somebody really waits
+        self.source = Source(wanted(settings), world.network, cooling, self._model_changed)
         self.sessions = Sessions(
             House(
                 settings.config,
@@ -108,6 +130,8 @@ class Runtime:
                 self.auth,
                 self.registry,
                 self.queries,
+                world.name,
+                world.process,
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)

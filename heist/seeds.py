@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import secrets
 
 
 def number(seed: int, *name: object) -> int:
@@ -13,3 +14,13 @@ def number(seed: int, *name: object) -> int:
 def stream(seed: int, *name: object) -> random.Random:
     """A generator of its own for one purpose: `stream(7, "order", 2)`."""
     return random.Random(number(seed, *name))
+
+
+def by_chance(_seed: int, *_name: object) -> str:
+    """Eight hexadecimal digits that nobody can foresee."""
+    return secrets.token_hex(4)
+
+
+def by_seed(seed: int, *name: object) -> str:
+    """Eight hexadecimal digits that follow from the seed and the name."""
+    return f"{number(seed, *name):08x}"

@@ -1,8 +1,8 @@
 """What the simulated crew makes of the game: scores by arm and strategy, each seed played in every one of them.
 
 `python -m tests.game_stats --games 200` (or `make game-stats`) plays whole sessions, audited like any other, on as
-many processors as there are, and prints a table. Intervals are 95 %, by bootstrap over games; `less than without` is the
-difference to the same seed without a mole.
+many processors as there are, and prints a table. Intervals are 95 %, by bootstrap over games; `less than without` is
+the difference to the same seed without a mole.
 """
 
 import argparse

@@ -99,3 +99,15 @@ async def test_a_delta_is_told_at_once_and_never_kept() -> None:
     bus.watch(told.append)
     await bus.publish(MessageDelta(session_id="s", turn=1, agent="a", offset=0, text="x"))
     assert (shelf.waiting, [recorded.seq for recorded in told]) == ([], [None])
+
+
+async def test_all_is_settled_once_the_last_that_was_posted_is_kept() -> None:
+    shelf = Shelf()
+    bus = Bus(shelf, SystemClock())
+    await bus.settled()
+    bus.post(ROUND)
+    waiting = asyncio.create_task(bus.settled())
+    await asyncio.sleep(0)
+    assert (waiting.done(), shelf.flushed) == (False, 1)
+    shelf.waiting[0].set_exception(StoreError("full"))
+    await waiting

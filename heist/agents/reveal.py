@@ -52,7 +52,7 @@ def ending(
         score=played.score,
         reference=outcome.play(game, outcome.reference(game)).score,
         loot=played.loot,
-        damage=outcome.damage(game, plan, owners),
+        damage={agent: round(points, 2) for agent, points in outcome.damage(game, plan, owners).items()},
         slots=costs,
     )
     guess = conversation.guess.agent if conversation.guess else None

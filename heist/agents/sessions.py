@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -65,7 +65,8 @@ class Order(BaseModel):
 
 
 class House(NamedTuple):
-    """The rooms below that a session needs."""
+    """The rooms below that a session needs; `name` ends a session's id, by its seed and what was ordered, and `process`
+    is the number of the one that drives it."""
 
     config: Path
     source: Source
@@ -76,6 +77,8 @@ class House(NamedTuple):
     auth: Auth
     registry: Registry
     queries: Queries
+    name: Callable[..., str]
+    process: int
 
 
 class Past(NamedTuple):
@@ -115,8 +118,9 @@ class Sessions:
         crew = await asyncio.to_thread(crews.read, house.config, order.crew, house.registry.scopes)
         scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
         rules = await asyncio.to_thread(mole.read, house.config)
-        started = await self._started(order, crew, scenario, principal.name)
-        truth = _assigned(started, order, rules, scenario)
+        seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
+        started = await self._started(order, crew, scenario, principal.name, seed)
+        truth = _assigned(started, order, rules, scenario, seed)
         orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
         try:
             house.bus.post(started)
@@ -129,11 +133,13 @@ class Sessions:
         self._drive(orchestrator)
         return started.session_id
 
-    async def _started(self, order: Order, crew: crews.Crew, scenario: Scenario, by: str) -> e.SessionStarted:
+    async def _started(
+        self, order: Order, crew: crews.Crew, scenario: Scenario, by: str, seed: int
+    ) -> e.SessionStarted:
         model = await self._house.source.model(crew.model.name, crew.model.llm)
         moment = self._house.clock.now().strftime("%Y%m%d_%H%M%S")
         return e.SessionStarted(
-            session_id=f"heist_{moment}_{secrets.token_hex(4)}",
+            session_id=f"heist_{moment}_{self._house.name(seed, order.model_dump_json())}",
             crew=order.crew,
             scenario=crew.scenario,
             title=scenario.title,
@@ -150,7 +156,7 @@ class Sessions:
             simulated=model.simulated,
             words_per_second=order.words_per_second,
             by=by,
-            process=os.getpid(),
+            process=self._house.process,
             tools=order.tools,
             llm=crew.model.llm,
             memory=e.Memory(
@@ -353,10 +359,11 @@ class Sessions:
                 log.error("a session could not be left paused: %s", result)
 
 
-def _assigned(started: e.SessionStarted, order: Order, rules: mole.Rules, scenario: Scenario) -> e.MoleAssigned:
+def _assigned(
+    started: e.SessionStarted, order: Order, rules: mole.Rules, scenario: Scenario, seed: int
+) -> e.MoleAssigned:
     """What chance and the order make of the game."""
     names = [seat.name for seat in started.seats]
-    seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
     cast = mole.cast(rules, mole.wish(order.mole, order.arm, order.strategy, order.rate, names), names, seed)
     fixed = order.facts == "fixed"
     facts = draw(scenario, None if fixed else seed).values

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -20,11 +21,12 @@ from rich.table import Table
 from heist import __version__, settings
 from heist.agents.sessions import Order
 from heist.app import create_app
-from heist.cli import clients, local, models
+from heist.cli import clients, hermetic, local, models, scenario
 from heist.cli.console import err, out
+from heist.cli.hermetic import Files
 from heist.cli.transcript import Transcript
 from heist.configfile import sentence
-from heist.errors import ConfigError, Conflict, HeistError
+from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
 from heist.events import Recorded
 from heist.runtime import Finding, Runtime
 from heist.services.auth import USER_SCOPES, Principal
@@ -37,6 +39,7 @@ cli.add_typer(clients.cli, name="client")
 models.cli.command()(local.pull)
 models.cli.command()(local.run)
 cli.add_typer(models.cli, name="model")
+cli.add_typer(scenario.cli, name="scenario")
 
 
 def main() -> None:
@@ -107,69 +110,80 @@ def _listen(host: str, port: int) -> socket.socket:
 
 @cli.command()
 def run(
-    crew: Annotated[str, typer.Option(help="A crew file of the config folder.")] = "crew",
+    crew: Annotated[str | None, typer.Option(help="A crew file of the config folder; crew if left out.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds, 1 to 1000; the crew's own if left out.")] = None,
     order: Annotated[str | None, typer.Option(help="round_robin or random.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
-    pace: Annotated[float, typer.Option(min=0, help="Words per second; 0 is as fast as the model.")] = 0,
+    pace: Annotated[
+        float | None, typer.Option(min=0, help="Words per second; as fast as the model if left out.")
+    ] = None,
     tool: Annotated[list[str] | None, typer.Option(help="The only tools to offer; say it once for each.")] = None,
     mole: Annotated[str | None, typer.Option(help="random, none, or an agent's name; else by chance.")] = None,
-    arm: Annotated[str, typer.Option(help="any, mole, none, placebo or incompetent.")] = "any",
+    arm: Annotated[str | None, typer.Option(help="any, mole, none, placebo or incompetent.")] = None,
     strategy: Annotated[str | None, typer.Option(help="How the mole works; else by chance.")] = None,
     rate: Annotated[int | None, typer.Option(help="In how many of ten turns the mole acts.")] = None,
-    facts: Annotated[str, typer.Option(help="drawn: the bank anew; fixed: as its file gives it.")] = "drawn",
+    facts: Annotated[str | None, typer.Option(help="drawn: the bank anew; fixed: as its file gives it.")] = None,
     sealed: Annotated[bool, typer.Option("--sealed", help="Do not tell at the end who it was.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the events, one JSON object a line.")] = False,
+    log: Annotated[Path | None, typer.Option(help="Write the log here; the database stays as it is.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Keep the model calls here; it holds prompts.")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Play what was recorded; needs no model.")] = None,
 ) -> None:
     """Run one session in the terminal."""
+    given = {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace, "tools": tool}
+    game = {"mole": mole, "arm": arm, "strategy": strategy, "rate": rate, "facts": facts}
     try:
-        wanted = Order.model_validate(
-            {
-                "crew": crew,
-                "rounds": rounds,
-                "turn_order": order,
-                "seed": seed,
-                "words_per_second": pace,
-                "tools": tool,
-                "mole": mole,
-                "arm": arm,
-                "strategy": strategy,
-                "rate": rate,
-                "facts": facts,
-            }
-        )
+        wanted = Order.model_validate({field: value for field, value in {**given, **game}.items() if value is not None})
     except ValidationError as error:
         raise ConfigError(_wrong_option(error)) from None
-    sys.exit(asyncio.run(_run(wanted, _print_json if json else Transcript().hear, sealed)))
+    watcher = _print_json if json else Transcript().hear
+    sys.exit(asyncio.run(_run(wanted, watcher, Files(log, record, replay), sealed)))
 
 
 def _wrong_option(error: ValidationError) -> str:
     wrong = error.errors()[0]
     field = str(wrong["loc"][0])
-    option = {"turn_order": "order", "words_per_second": "pace"}.get(field, field)
-    return f"--{option}: {sentence([], wrong['msg'])}, found {wrong['input']!r}"
+    return f"--{hermetic.OPTIONS.get(field, field)}: {sentence([], wrong['msg'])}, found {wrong['input']!r}"
 
 
-async def _run(order: Order, watcher: Callable[[Recorded], None], sealed: bool) -> int:
-    """0 when the session completed. Ctrl-C, SIGTERM and a reader that goes away stop it, and the audit says so."""
-    runtime = Runtime(settings.read())
+async def _run(order: Order, watcher: Callable[[Recorded], None], files: Files, sealed: bool) -> int:
+    """0 when the session completed. Ctrl-C, SIGTERM, a reader that goes away and a call that a tape lacks stop it, and
+    the audit says so."""
     task = asyncio.current_task()
     assert task is not None
+    missed: list[CassetteMiss] = []
+
+    def miss(error: CassetteMiss) -> None:
+        missed.append(error)
+        if len(missed) == 1:
+            task.cancel()
+
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    runtime.bus.watch(_until_nobody_reads(watcher, task.cancel))
+    with hermetic.house(files, order, miss) as (runtime, order):
+        runtime.bus.watch(_until_nobody_reads(watcher, task.cancel))
+        async with runtime.opened(recover=False):
+            status = await _play(runtime, order, files, sealed)
+    if missed:
+        raise missed[0]
+    return status
+
+
+async def _play(runtime: Runtime, order: Order, files: Files, sealed: bool) -> int:
     user = Principal("terminal", USER_SCOPES)
-    async with runtime.opened(recover=False):
-        session_id = await runtime.sessions.start(user, order)
-        try:
-            await runtime.sessions.finished(session_id)
-        except asyncio.CancelledError:
-            task.uncancel()
-            with suppress(Conflict):  # it may just have ended by itself
-                await runtime.sessions.stop(user, session_id, now=True)
-            return 130
+    session_id = await runtime.sessions.start(user, order)
+    try:
+        await runtime.sessions.finished(session_id)
         if not sealed:
             await runtime.games.reveal(user, session_id)
-        row = runtime.queries.session(session_id)
+    except asyncio.CancelledError:
+        if task := asyncio.current_task():
+            task.uncancel()
+        with suppress(Conflict):  # it may just have ended by itself
+            await runtime.sessions.stop(user, session_id, now=True)
+        return 130
+    finally:
+        hermetic.write_log(files, runtime, session_id)
+    row = runtime.queries.session(session_id)
     return 0 if row is not None and row.status == "completed" else 1
 
 

@@ -47,7 +47,7 @@ class Transcript:
                 before = "" if event.before is None else f" (was {event.before})"
                 out.print(f"[cyan]▪ {event.slot} = {escape(str(event.value))}{escape(before)}[/]", soft_wrap=True)
             case e.OutcomeStep() as event:
-                mark = f"  [red]✕ {event.slot}: −{event.costs:g}[/]" if event.costs else ""
+                mark = f"  [red]✕ {event.slot}: −{event.costs:g} %[/]" if event.costs else ""
                 out.print(f"[dim]{event.clock} {escape(event.place)}[/]  {escape(event.text)}{mark}", soft_wrap=True)
             case e.OutcomeDecided() as event:
                 out.print(f"[bold]{event.outcome}[/]: {event.score:g} points of {event.reference:g}")

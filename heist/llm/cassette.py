@@ -1,8 +1,9 @@
 """Model calls on a cassette: recorded while a model speaks, played back without it.
 
 A cassette is a file of JSON lines: a header, then one line for each call that came to its end, in the order of the
-ends. It holds whole prompts and answers, and with them whatever is secret in them (who the mole is, private briefs,
-what tools found), so it is created for its owner alone (mode 0600) and belongs into no repository.
+ends. A tape (`heist.llm.tape`) has the same lines for several models: each then says in `of` whose it is. Both hold
+whole prompts and answers, and with them whatever is secret in them (who the mole is, private briefs, what tools found),
+so they are created for their owner alone (mode 0600) and belong into no repository.
 """
 
 import hashlib
@@ -26,11 +27,11 @@ NEAR = 24
 """Characters that are shown of each side where two prompts part."""
 
 
-class _Line(BaseModel):
+class Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Header(_Line):
+class Header(Line):
     """The first line: whose answers these are. `form` and `warm` are the model's when the recording began."""
 
     format: Literal[1]
@@ -40,9 +41,10 @@ class Header(_Line):
     ability: Ability
     form: Form
     warm: bool
+    of: int = 0
 
 
-class Failure(_Line):
+class Failure(Line):
     """A `ModelError` by the name of its class."""
 
     kind: str
@@ -57,19 +59,21 @@ class Failure(_Line):
         return kind
 
 
-class Take(_Line):
+class Take(Line):
     """One call: what was asked, the pieces as they came, the end that it came to, and the model's form afterwards."""
 
     prompt: Prompt
     pieces: tuple[str, ...]
     end: Completion | Failure
     form: Form
+    of: int = 0
 
 
-class Counts(_Line):
+class Counts(Line):
     """Tokens of texts as the server counted them, by the SHA-256 of each text."""
 
     counts: Mapping[str, int]
+    of: int = 0
 
 
 _HEADER = TypeAdapter(Header)
@@ -88,6 +92,7 @@ def key(prompt: Prompt, model: str) -> str:
         "temperature": float(prompt.temperature),
         "max_tokens": prompt.max_tokens,
         "seed": prompt.seed,
+        "stop": prompt.stop,
     }
     return _digest(json.dumps(asked, sort_keys=True, separators=(",", ":"), default=dict))
 
@@ -99,28 +104,27 @@ def _digest(text: str) -> str:
 class Recording(Wrapper):
     """The same model, and each call that ends, well or with a `ModelError`, becomes a line of the file. A call that was
     cancelled or given up in the middle leaves nothing. A file that is there already is continued if it is of the same
-    model; else `ConfigError`."""
+    model; else `ConfigError`. On a tape the model is number `of`, counted from 1."""
 
-    def __init__(self, model: Model, path: Path) -> None:
+    def __init__(self, model: Model, path: Path, of: int = 0) -> None:
         super().__init__(model)
         self._path = path
-        self._counted: set[str] = set()
-        if path.exists() and path.stat().st_size > 0:
+        self._of = of
+        self._counted: dict[str, int] = {}
+        if not of and path.exists() and path.stat().st_size > 0:
             _continue(path, model.name)
-            return
-        try:
-            _append(path, _header(model))
-        except OSError as error:
-            raise ConfigError(_unwritable(path, error)) from None
+        else:
+            begin(path, _header(model, of))
 
     async def count(self, texts: Sequence[str]) -> tuple[list[int], bool]:
+        """What was counted once stays so, also when the server's tokenizer is gone later: it will be played so."""
         counts, estimated = await super().count(texts)
-        told = {_digest(text): count for text, count in zip(texts, counts, strict=True)}
+        told = dict(zip(map(_digest, texts), counts, strict=True))
         fresh = {digest: count for digest, count in told.items() if digest not in self._counted}
         if fresh and not estimated:
-            self._keep(Counts(counts=fresh))
-            self._counted |= fresh.keys()
-        return counts, estimated
+            self._keep(Counts(counts=fresh, of=self._of))
+            self._counted |= fresh
+        return [self._counted.get(digest, told[digest]) for digest in map(_digest, texts)], estimated
 
     async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
         pieces: list[str] = []
@@ -128,13 +132,16 @@ class Recording(Wrapper):
             async with aclosing(self._model.complete(prompt)) as answer:
                 async for chunk in answer:
                     if isinstance(chunk, Completion):  # kept before it is told: who has it may never ask for more
-                        self._keep(Take(prompt=prompt, pieces=tuple(pieces), end=chunk, form=self.form))
+                        self._keep(self._take(prompt, pieces, chunk))
                     else:
                         pieces.append(chunk)
                     yield chunk
         except ModelError as error:
-            self._keep(Take(prompt=prompt, pieces=tuple(pieces), end=_failure(error), form=self.form))
+            self._keep(self._take(prompt, pieces, _failure(error)))
             raise
+
+    def _take(self, prompt: Prompt, pieces: Sequence[str], end: Completion | Failure) -> Take:
+        return Take(prompt=prompt, pieces=tuple(pieces), end=end, form=self.form, of=self._of)
 
     def _keep(self, line: Take | Counts) -> None:
         try:
@@ -143,7 +150,7 @@ class Recording(Wrapper):
             raise ModelError(_unwritable(self._path, error)) from None
 
 
-def _header(model: Model) -> Header:
+def _header(model: Model, of: int) -> Header:
     return Header(
         format=FORMAT,
         model=model.name,
@@ -152,6 +159,7 @@ def _header(model: Model) -> Header:
         ability=model.ability,
         form=model.form,
         warm=model.warm,
+        of=of,
     )
 
 
@@ -171,7 +179,15 @@ def _unwritable(path: Path, error: OSError) -> str:
     return f"{path}: cannot be recorded to: {error.strerror or error}"
 
 
-def _append(path: Path, line: _Line) -> None:
+def begin(path: Path, line: Line) -> None:
+    """Appends a line before anything is said; raises `ConfigError` when it cannot be written."""
+    try:
+        _append(path, line)
+    except OSError as error:
+        raise ConfigError(_unwritable(path, error)) from None
+
+
+def _append(path: Path, line: Line) -> None:
     """The whole line or nothing of it."""
     content = (json.dumps(line.model_dump(), default=dict) + "\n").encode()
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -184,13 +200,11 @@ def _append(path: Path, line: _Line) -> None:
         os.close(file)
 
 
-class Cassette:
-    """Plays a recording: the same pieces, the same end, without waiting, each take once. Equal requests get their
-    answers in the order in which they were recorded. Raises `CassetteMiss` for any other, and `ConfigError` when the
-    file is not one that `Recording` wrote."""
+class Player:
+    """Plays what was recorded of one model: the same pieces, the same end, without waiting, each take once. Equal
+    requests get their answers in the order in which they were recorded. Raises `CassetteMiss` for any other."""
 
-    def __init__(self, path: Path) -> None:
-        header, lines = _read(path)
+    def __init__(self, header: Header, lines: Sequence[Take | Counts]) -> None:
         self.name = header.model
         self.server = header.server
         self.simulated = header.simulated
@@ -246,7 +260,7 @@ class Cassette:
         return _difference(prompt, max(recorded, key=lambda one: _likeness(prompt, one)))
 
 
-_FIELDS = ("tools", "schema", "temperature", "max_tokens", "seed")
+_FIELDS = ("tools", "schema", "temperature", "max_tokens", "seed", "stop")
 
 
 def _likeness(asked: Prompt, recorded: Prompt) -> tuple[int, int, int]:
@@ -291,24 +305,41 @@ def _error(failure: Failure) -> ModelError:
     return kind(failure.sentence)
 
 
+class Cassette(Player):
+    """The recording of one model. Raises `ConfigError` when the file is not one that `Recording` wrote."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(*_read(path))
+
+
 def _read(path: Path) -> tuple[Header, list[Take | Counts]]:
+    first, *rest = lines(path)
+    if first.startswith(b'{"tape"'):
+        raise ConfigError(f"{path} is the tape of a session; `heist run --replay {path}` plays it")
+    return parsed(path, 1, first, _HEADER), [line(path, number, text) for number, text in enumerate(rest, 2)]
+
+
+def lines(path: Path) -> list[bytes]:
+    """The lines of a recording, at least one, all of them whole."""
     try:
-        first, *rest = path.read_bytes().split(b"\n")
+        found = path.read_bytes().split(b"\n")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
-    header = _parsed(path, 1, first, _HEADER)
-    if rest[-1:] != [b""]:
-        raise ConfigError(f"{path}, line {len(rest) + 1}: the line is cut off")
-    return header, [_line(path, number, line) for number, line in enumerate(rest[:-1], 2)]
+    if len(found) > 1 and not found[-1]:
+        return found[:-1]
+    if found[-1]:
+        raise ConfigError(f"{path}, line {len(found)}: the line is cut off")
+    return found
 
 
-def _line(path: Path, number: int, text: bytes) -> Take | Counts:
+def line(path: Path, number: int, text: bytes) -> Take | Counts:
+    """A line after the first: a call, or tokens."""
     if text.startswith(b'{"counts"'):
-        return _parsed(path, number, text, _COUNTS)
-    return _parsed(path, number, text, _TAKE)
+        return parsed(path, number, text, _COUNTS)
+    return parsed(path, number, text, _TAKE)
 
 
-def _parsed(path: Path, number: int, text: bytes, kind: TypeAdapter[T]) -> T:
+def parsed(path: Path, number: int, text: bytes, kind: TypeAdapter[T]) -> T:
     try:
         return kind.validate_python(json.loads(text))
     except ValidationError as error:

@@ -124,6 +124,7 @@ class ChatRequest(BaseModel):
     max_tokens: int | None = Field(None, ge=1, lt=2**31)
     max_completion_tokens: int | None = Field(None, ge=1, lt=2**31)
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: str | tuple[str, ...] | None = None
     n: Literal[1] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -158,6 +159,7 @@ def _prompt(request: ChatRequest) -> Prompt:
         request.max_tokens or request.max_completion_tokens or plain.max_tokens,
         request.seed or plain.seed,
         _schema(request.response_format),
+        (request.stop,) if isinstance(request.stop, str) else request.stop or (),
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 from pydantic import Field, model_validator
@@ -46,13 +47,13 @@ class Edit(NamedTuple):
     turn: int
 
 
+@dataclass
 class Board:
     """The plan as it stands: `put` is told each edit in order, as the log has them."""
 
-    def __init__(self, slots: Mapping[str, Slot]) -> None:
-        self.slots = slots
-        self._history: list[Edit] = []
-        self._entries: dict[str, Edit] = {}
+    slots: Mapping[str, Slot]
+    _history: list[Edit] = field(default_factory=list)
+    _entries: dict[str, Edit] = field(default_factory=dict)
 
     @property
     def entries(self) -> Mapping[str, Edit]:

@@ -8,9 +8,17 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-_STARTED = sa.text("SELECT seq, session_id, at, body FROM events WHERE kind = 'session.started'")
+_STARTED = sa.text(
+    "SELECT seq, events.session_id, at, body, seed FROM events JOIN sessions USING (session_id) "
+    "WHERE kind = 'session.started'"
+)
+_BEGUN = sa.text("SELECT seq, session_id, body FROM events WHERE kind = 'session.started'")
 _SEAL = sa.text("INSERT INTO sealed (session_id, kind, at, body) VALUES (:session_id, 'mole.assigned', :at, :body)")
 _REWRITE = sa.text("UPDATE events SET body = :body WHERE seq = :seq")
+
+
+def _json(body: dict[str, object]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
 def upgrade() -> None:
@@ -40,10 +48,11 @@ def upgrade() -> None:
     connection = op.get_bind()
     for row in connection.execute(_STARTED).all():
         started = json.loads(row.body)
+        started.pop("seed", None)
         truth = {
             "session_id": row.session_id,
             "kind": "mole.assigned",
-            "seed": started.pop("seed"),
+            "seed": row.seed,
             "arm": "none",
             "holder": None,
             "strategy": None,
@@ -51,8 +60,8 @@ def upgrade() -> None:
             "facts": {},
             "fixed": True,
         }
-        connection.execute(_SEAL, {"session_id": row.session_id, "at": row.at, "body": json.dumps(truth)})
-        connection.execute(_REWRITE, {"seq": row.seq, "body": json.dumps(started)})
+        connection.execute(_SEAL, {"session_id": row.session_id, "at": row.at, "body": _json(truth)})
+        connection.execute(_REWRITE, {"seq": row.seq, "body": _json(started)})
     with op.batch_alter_table("sessions") as batch:
         batch.drop_column("seed")
 
@@ -61,11 +70,15 @@ def downgrade() -> None:
     with op.batch_alter_table("sessions") as batch:
         batch.add_column(sa.Column("seed", sa.Integer, nullable=False, server_default="0"))
     connection = op.get_bind()
-    for row in connection.execute(sa.text("SELECT session_id, body FROM sealed WHERE kind = 'mole.assigned'")).all():
-        seed = json.loads(row.body)["seed"] % 2**31
+    truths = connection.execute(sa.text("SELECT session_id, body FROM sealed WHERE kind = 'mole.assigned'")).all()
+    seeds = {row.session_id: json.loads(row.body)["seed"] % 2**31 for row in truths}
+    for session_id, seed in seeds.items():
         connection.execute(
             sa.text("UPDATE sessions SET seed = :seed WHERE session_id = :session_id"),
-            {"seed": seed, "session_id": row.session_id},
+            {"seed": seed, "session_id": session_id},
         )
+    for row in connection.execute(_BEGUN).all():
+        started = json.loads(row.body) | {"seed": seeds.get(row.session_id, 0)}
+        connection.execute(_REWRITE, {"seq": row.seq, "body": _json(started)})
     op.drop_table("games")
     op.drop_table("sealed")

@@ -256,7 +256,7 @@ async def test_nothing_public_of_twenty_games_names_a_part_or_a_way_before_the_r
     for seed in range(20):
         session_id = await play(runtime, seed=seed, rounds=1)
         body = "\n".join(row.json for row in runtime.queries.log(0, session_id, 10_000))
-        row = json.dumps(runtime.queries.session(session_id), default=vars)
+        row = json.dumps(runtime.queries.session(session_id), default=str)
         seen = [await runtime.sessions.seen(USER, session_id, turn) for turn in range(1, 7)]
         saw = "".join(one.model_dump_json() for one in seen)
         for told in (body, row, saw):

@@ -18,7 +18,7 @@ from tests.strategies import CREW
 
 RULES = read(shipped("config"))
 seeds = st.integers(0, 2**53 - 1)
-wishes = st.builds(Wish, st.sampled_from([None, *mole.ARMS]), st.sampled_from([None, *CREW]))
+wishes = st.builds(Wish, st.sampled_from([None, *mole.ARMS]), st.sampled_from([None, *CREW]), st.none(), st.none())
 FLATTERY = Strategy(title="Flattery", text="Praise every plan.", means=("bad slots",))
 
 

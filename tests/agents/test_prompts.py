@@ -7,7 +7,7 @@ from heist.agents.prompts import compose, one_line
 from heist.llm.model import Prompt
 from heist.services.tools.calculator import calculator
 from heist.services.tools.file_reader import file_reader
-from tests.strategies import BANK, conversation, message, quarantined, released, tool_called
+from tests.strategies import BANK, CREW, assigned, conversation, message, quarantined, released, tool_called
 
 
 def text(prompt: Prompt) -> str:
@@ -101,3 +101,47 @@ def test_the_reason_of_a_quarantine_is_told_to_its_agent_alone() -> None:
     folded = conversation(quarantined("planner", "a secret reason"))
     folded.apply(message("s1", 1, "hello"))
     assert "a secret reason" not in text(compose(folded.cue(), ()))
+
+
+@pytest.mark.mission("S10", "S20")
+def test_each_agent_reads_its_own_brief_in_every_turn_and_nobody_elses() -> None:
+    briefs = {seat: f"A secret of {seat}." for seat in CREW}
+    folded = conversation(truth=assigned(briefs=briefs))
+    for turn in range(1, folded.total + 1):
+        told = text(compose(folded.cue(), ()))
+        speaker = folded.seat_of(turn).name
+        assert [seat for seat in CREW if briefs[seat] in told] == [speaker]
+        assert (
+            f"YOUR BRIEF\nFor you alone; nobody else in the crew knows it, or has the same.\n{briefs[speaker]}" in told
+        )
+        folded.apply(message("s1", turn, "x", agent=speaker))
+
+
+@pytest.mark.mission("B1")
+def test_everybody_reads_the_slots_how_they_are_reckoned_and_who_answers() -> None:
+    prompt = compose(conversation().cue(), ())
+    shared = prompt.messages[0].content
+    assert "\nentry_time (clock; planner): start of the night rest + 1\n" in shared
+    assert (
+        "\nopen_minutes (minutes; safecracker): thickness of the vault door * drilling time for each inch\n" in shared
+    )
+    assert "road (one of: river road | mill lane | station road | main street; driver): road without works\n" in shared
+    for fact in BANK.facts.values():
+        if not fact.decoration:
+            assert f"{fact.label} is" not in shared  # a prompt tells how to reckon, never what is true
+
+
+@pytest.mark.mission("B1")
+def test_everybody_reads_the_plan_as_it_stands_and_who_set_it() -> None:
+    changed = e.PlanChanged(session_id="s1", turn=1, agent="hacker", slot="entry_time", value="02:11", before=None)
+    again = changed.model_copy(update={"turn": 3, "agent": "planner", "value": "02:15", "before": "02:11"})
+    told = text(compose(conversation(changed).cue(), ()))
+    assert "THE PLAN NOW\nentry_time = 02:11 (hacker, turn 1)\nleave_time: not set\n" in told
+    assert "entry_time = 02:15 (planner, turn 3)\n" in text(compose(conversation(changed, again).cue(), ()))
+
+
+def test_a_slot_of_a_role_that_nobody_has_is_somebodys_all_the_same() -> None:
+    few = conversation(names=("hacker", "cook")).duties
+    assert few["alarm_line"] == "hacker"
+    assert set(few.values()) == {"hacker", "cook"}
+    assert set(few) == set(BANK.slots)

@@ -80,7 +80,7 @@ async def test_a_fact_of_turn_three_is_still_known_after_turn_190(runtime: Runti
 @pytest.mark.mission("S5", "S20")
 async def test_what_an_agent_saw_is_what_its_model_was_given(runtime: Runtime) -> None:
     model = Talker(lambda prompt: "Guard 7 has a key to door 12 until 22:00. " * 6)
-    runtime.source._simulated = model  # type: ignore[assignment]
+    runtime.source._simulated = model
     events = await run(runtime, Order(seed=5, rounds=10))
     assert any(isinstance(event, e.MemoryCompressed) for event in events)
     past = await runtime.sessions.past(events[0].session_id or "")
@@ -116,7 +116,7 @@ class Narrow(Stand):
 @pytest.mark.mission("S19")
 async def test_a_prompt_never_outgrows_the_context_of_its_model(runtime: Runtime) -> None:
     model = Narrow(1600)
-    runtime.source._simulated = model  # type: ignore[assignment]
+    runtime.source._simulated = model
     events = await run(runtime, Order(seed=5, rounds=8))
     assert len(turns(events)) == 48
     assert model.longest <= 1600

@@ -227,3 +227,55 @@ async def test_an_agents_token_is_asked_for_once_and_is_good_nowhere_else(runtim
     assert agent._token == token
     with pytest.raises(InvalidToken, match="the token is for another address"):
         await runtime.auth.verify(token, Resource("http://127.0.0.1:8008"))
+
+
+def planned(events: list[e.Event]) -> list[tuple[str, object, object]]:
+    return [(event.slot, event.value, event.before) for event in events if isinstance(event, e.PlanChanged)]
+
+
+@pytest.mark.mission("B1")
+async def test_what_an_agent_sets_is_in_the_plan_with_what_it_was_before(play: Play) -> None:
+    first = call("", "plan")._replace(arguments='{"entry": "entry_time = 2:11; road = Mill Lane"}')
+    second = call("x", "plan")._replace(arguments="entry_time = 02:15")
+    events = await play(Scripted([first], [second], "It is set."), Scope.PLAN_WRITE)
+    assert planned(events) == [
+        ("entry_time", "02:11", None),
+        ("road", "mill lane", None),
+        ("entry_time", "02:15", "02:11"),
+    ]
+    kinds = [event.kind for event in events if event.kind != "message.delta"]
+    assert kinds[1:4] == ["tool.called", "plan.changed", "plan.changed"]
+
+
+async def test_setting_what_is_set_already_changes_nothing(play: Play) -> None:
+    again = [call(str(number), "plan")._replace(arguments="road = mill lane") for number in range(2)]
+    events = await play(Scripted(again, "Done."), Scope.PLAN_WRITE)
+    assert planned(events) == [("road", "mill lane", None)]
+
+
+async def test_a_plan_that_is_refused_changes_nothing(play: Play) -> None:
+    for arguments, scope in (("road = moon", Scope.PLAN_WRITE), ("road = mill lane", Scope.CALCULATOR)):
+        events = await play(Scripted([call("x", "plan")._replace(arguments=arguments)], "Hm."), scope)
+        assert planned(events) == []
+        [called] = [event for event in events if isinstance(event, e.ToolCalled)]
+        assert not called.success
+
+
+@pytest.mark.mission("S10")
+async def test_what_a_model_thinks_and_says_it_did_is_sealed_and_never_spoken(play: Play) -> None:
+    class Honest(Scripted):
+        async def complete(self, prompt: Prompt) -> AsyncGenerator[str | Completion]:
+            async for chunk in super().complete(prompt):
+                yield (
+                    chunk._replace(did="told a lie", thoughts="I am the mole.")
+                    if isinstance(chunk, Completion)
+                    else chunk
+                )
+
+    events = await play(Honest("We go at ten."))
+    assert [(event.kind, event.sealed) for event in events if event.sealed] == [
+        ("thoughts.kept", True),
+        ("sabotage.done", True),
+    ]
+    for event in events:
+        assert event.sealed or ("mole" not in event.model_dump_json() and "lie" not in event.model_dump_json())

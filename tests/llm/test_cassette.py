@@ -74,6 +74,7 @@ prompts = st.builds(
     st.integers(1, 1000),
     st.integers(0, 2**62),
     st.none() | schemas,
+    st.lists(words, max_size=2).map(tuple),
 )
 usages = st.builds(Usage, counts, counts, st.booleans(), st.none() | counts)
 ends = st.builds(Completion, words, calls, usages, words) | st.one_of(
@@ -186,6 +187,7 @@ async def test_busy_is_played_with_its_seconds(tmp_path: Path) -> None:
         (replace(HELLO, max_tokens=5), "its max_tokens is 5, the nearest recorded one's 300"),
         (replace(HELLO, tools=(ToolSpec("t", "", {}),)), "its tools differs from"),
         (replace(HELLO, schema={}), "its schema differs from"),
+        (replace(HELLO, stop=("\n",)), r"its stop is \('\\n',\), the nearest recorded one's \(\)"),
         (HELLO.followed_by(Message("user", "x")), "it has 3 messages, the nearest recorded one 2"),
         (
             replace(HELLO, messages=(HELLO.messages[0], Message("user", "Who was early?"))),
@@ -227,6 +229,7 @@ def test_the_key_is_of_everything_that_is_asked() -> None:
         replace(HELLO, max_tokens=1),
         replace(HELLO, tools=(ToolSpec("t", "", {}),)),
         replace(HELLO, schema={}),
+        replace(HELLO, stop=("\n",)),
         replace(HELLO, messages=HELLO.messages[:1]),
     ]
     keys = {key(prompt, "m") for prompt in (HELLO, *others)} | {key(HELLO, "n")}

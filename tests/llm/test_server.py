@@ -179,7 +179,7 @@ async def test_our_endpoint_gets_what_the_model_says() -> None:
 async def test_the_prompt_arrives_as_it_was_sent() -> None:
     parrot = Parrot()
     schema = {"type": "object", "properties": {"message": {"type": "string"}}}
-    asked = Prompt(HELLO.messages, (TOOL,), 0.25, 77, 5, schema)
+    asked = Prompt(HELLO.messages, (TOOL,), 0.25, 77, 5, schema, ("\n[turn ",))
     async with serving(parrot) as url, asking(url) as model:
         _, first = await answer(model, asked)
         await answer(
@@ -206,6 +206,7 @@ async def test_other_forms_of_a_request_are_understood() -> None:
         "tool_choice": "none",
         "max_completion_tokens": 9,
         "response_format": {"type": "json_object"},
+        "stop": "END",
         "top_k": 3,
     }
     with TestClient(server.create(parrot)) as client:
@@ -213,7 +214,7 @@ async def test_other_forms_of_a_request_are_understood() -> None:
         del body["response_format"]
         client.post("/v1/chat/completions", json={**body, "response_format": {"type": "text"}})
     messages = (Message("system", "Be brief."), Message("assistant", ""), Message("user", "one two"))
-    assert parrot.seen[0] == Prompt(messages, max_tokens=9, schema={"type": "object"})
+    assert parrot.seen[0] == Prompt(messages, max_tokens=9, schema={"type": "object"}, stop=("END",))
     assert parrot.seen[1].schema is None
 
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heist import seeds
-from heist.agents.conversation import Conversation
 from heist.agents.prompts import Cue, compose
 from heist.events import CommandIssued, MemoryCompressed
 from heist.llm.model import Call, Completion, Form, Message, Prompt
@@ -23,7 +22,7 @@ from heist.services.tools.file_reader import file_reader
 from heist.services.tools.registry import AnyTool
 from heist.settings import Settings
 from heist.world import scenario as scenarios
-from tests.strategies import message, session_started, tool_called
+from tests.strategies import conversation, message, session_started, tool_called
 
 SCENARIO = scenarios.read(Settings().config, "first_national_bank")
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -40,7 +39,7 @@ def complete(prompt: Prompt) -> Completion:
 
 
 def cue(turn: int = 1, **given: object) -> Cue:
-    fields = vars_of(Conversation(session_started(seed=turn), SCENARIO).cue()) | {"turn": turn} | given
+    fields = vars_of(conversation(seed=turn).cue()) | {"turn": turn} | given
     return Cue(**fields)  # type: ignore[arg-type]
 
 

@@ -13,8 +13,9 @@ from heist.errors import ModelDown, ModelError, ModelUnreachable
 from heist.llm.endpoint import Patience
 from heist.llm.faults import Kind
 from heist.llm.model import Completion, Form, Message, Model, Prompt
+from heist.llm.network import Live, Wanted
 from heist.llm.resilience import UNKNOWN_SLOTS, State
-from heist.llm.source import AGAIN_SECONDS, Source, Told, Wanted
+from heist.llm.source import AGAIN_SECONDS, Source, Told
 from tests import fake_server
 from tests.conftest import FakeModel
 from tests.llm.test_server import Parrot, serving
@@ -28,7 +29,8 @@ def told_nobody(server: str, state: State, reason: str) -> None:
 
 
 def source(llm: str, clock: HandClock | None = None, told: Told = told_nobody, **given: Any) -> Source:
-    return Source(Wanted(llm, patience=Patience(1, 1, 1), **given), clock or HandClock(), told)
+    wanted = Wanted(llm, patience=Patience(1, 1, 1), **given)
+    return Source(wanted, Live(wanted), clock or HandClock(), told)
 
 
 @pytest.fixture

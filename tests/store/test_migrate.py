@@ -1,5 +1,6 @@
 """The migrations lead to the tables that the code uses, which hold what people expect to find."""
 
+import json
 import os
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_an_url_that_cannot_be_used_is_refused_by_the_name_of_its_setting_and_no
 
 SESSION = "('s1', 'a', 'b', 2, 'completed', 'c', 'd', 'e', 5, 7, 'm', 's', 1, 4711)"
 EVENTS: list[tuple[Any, ...]] = [
-    (1, "s1", "session.started", "a", "{}"),
+    (1, "s1", "session.started", "a", '{"crew":"c","seed":7}'),
     (2, "s1", "tool.called", "b", "{}"),
     (3, "s1", "x", "c", "ü"),
 ]
@@ -85,6 +86,9 @@ USED = [
     (3, "s1", None, "mole", "file_reader", "{}", "no", "c", 0, "scope", "http", 1.5),
 ]
 ROWS: dict[str, list[tuple[Any, ...]]] = {"events": EVENTS, "messages": [MESSAGE], "tool_usage": USED}
+
+SEALED = ROWS | {"events": [(1, "s1", "session.started", "a", '{"crew":"c"}'), *EVENTS[1:]]}
+"""The same since the third schema, in which the seed of a session is sealed."""
 
 
 def moved(engine: Engine, how: Callable[[Config, str], None], revision: str) -> None:
@@ -124,7 +128,10 @@ def test_the_second_schema_keeps_every_row_of_the_first(tmp_path: Path) -> None:
     engine = at_first(tmp_path / "old.db")
     assert held(engine) == ROWS
     upgrade(engine)
-    assert held(engine) == ROWS
+    sealed = ("s1", "mole.assigned", "a")
+    assert held(engine) == SEALED
+    [(*place, body)] = asked(engine, "SELECT session_id, kind, at, body FROM sealed")
+    assert (tuple(place), json.loads(body)["seed"]) == (sealed, 7)
     assert len(asked(engine, "SELECT * FROM sessions")) == 1
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
@@ -185,11 +192,11 @@ def test_going_back_keeps_all_that_the_first_schema_can_hold(tmp_path: Path) -> 
         connection.exec_driver_sql("INSERT INTO clients VALUES ('a-1', 'a', 'h', 's', 't', NULL)")
     moved(engine, command.downgrade, "0001")
     assert held(engine) == ROWS
-    assert not {"clients", "revocations"} & set(inspect(engine).get_table_names())
+    assert not {"clients", "revocations", "sealed", "games"} & set(inspect(engine).get_table_names())
     assert asked(engine, "PRAGMA foreign_key_check") == []
     assert asked(engine, "PRAGMA foreign_keys") == [(1,)]
     upgrade(engine)
-    assert held(engine) == ROWS
+    assert held(engine) == SEALED
 
 
 def test_an_upgrade_that_fails_leaves_the_database_as_it_was(tmp_path: Path) -> None:
@@ -218,7 +225,7 @@ def test_alembic_by_hand_does_the_same(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert held(engine) == ROWS
+    assert held(engine) == SEALED
     assert len(set(revisions(engine))) == 1
 
 

@@ -78,7 +78,34 @@ def test_a_session_is_steered(browser: TestClient) -> None:
         ("/api/sessions", {"rounds": "many"}, 422, "rounds: input should be a valid integer"),
         ("/api/sessions", {"turn_order": "backwards"}, 422, "turn_order: input should be 'round_robin' or 'random'"),
         ("/api/sessions", {"seed": -1}, 422, "seed: input should be greater than or equal to 0"),
-        ("/api/sessions", {"mole": "intel"}, 422, "mole: there is no such key"),
+        ("/api/sessions", {"moles": "intel"}, 422, "moles: there is no such key"),
+        ("/api/sessions", {"mole": "nemo"}, 404, "there is no agent 'nemo'; mole is random, none, or one of: planner"),
+        ("/api/sessions", {"mole": "none", "arm": "mole"}, 422, "mole none and arm mole contradict each other"),
+        ("/api/sessions", {"strategy": "charm"}, 404, "there is no strategy 'charm'; there are: coordination_chaos"),
+        (
+            "/api/sessions",
+            {"arm": "none", "strategy": "false_info"},
+            422,
+            "a strategy is a mole's, and arm none has none",
+        ),
+        (
+            "/api/sessions",
+            {"arm": "double"},
+            422,
+            "arm: input should be 'any', 'mole', 'none', 'placebo' or 'incompetent'",
+        ),
+        ("/api/sessions", {"rate": 11}, 422, "rate: input should be less than or equal to 10"),
+        ("/api/sessions", {"facts": "true"}, 422, "facts: input should be 'drawn' or 'fixed'"),
+        ("/api/sessions", {"seed": 2**53}, 422, "seed: input should be less than 9007199254740992"),
+        ("/api/sessions/heist_x/guess", {"agent": "intel"}, 404, "there is no session 'heist_x'"),
+        ("/api/sessions/heist_x/reveal", {}, 404, "there is no session 'heist_x'"),
+        ("/api/sessions/heist_x/guess", {}, 422, "agent: field required"),
+        (
+            "/api/sessions/heist_x/suspicions",
+            {"agents": {"intel": "much"}},
+            422,
+            "agents.intel: input should be a valid number",
+        ),
         ("/api/sessions", 7, 422, "the body must be a JSON object"),
         ("/api/nothing", {}, 404, "there is nothing at '/api/nothing'"),
     ],
@@ -326,3 +353,34 @@ def test_tools_that_do_not_exist_begin_no_session(
     answer = browser.post("/api/sessions", json={"tools": tools})
     assert (answer.status_code, answer.json()["detail"].startswith(sentence)) == (status, True), answer.text
     assert browser.get("/api/sessions").json()["sessions"] == []
+
+
+@pytest.mark.mission("S10")
+def test_a_game_over_http_from_the_suspicion_to_the_reveal(browser: TestClient) -> None:
+    session_id = start(browser, paused=True, rounds=1, mole="intel", strategy="false_info")
+    at = f"/api/sessions/{session_id}"
+    assert browser.post(f"{at}/suspicions", json={"agents": {"intel": 2}, "nobody": 1}).status_code == 204
+    early = browser.post(f"{at}/reveal")
+    assert (early.status_code, early.json()["detail"]) == (
+        409,
+        f"the session {session_id} is not over; stop it, or wait for its end",
+    )
+    browser.post(f"{at}/resume")
+    finished(browser, session_id)
+    assert browser.get("/api/games").json() == []
+    assert browser.post(f"{at}/guess", json={"agent": "intel"}).status_code == 204
+    twice = browser.post(f"{at}/guess", json={"agent": None})
+    assert (twice.status_code, twice.json()["detail"]) == (409, f"the game of {session_id} is over: its log tells all")
+    [tally] = browser.get("/api/games").json()
+    assert (tally["arm"], tally["strategy"], tally["success"], tally["games"]) == ("mole", "false_info", 1, 1)
+    ways = browser.get("/api/strategies").json()
+    assert {"name": "false_info", "title": "False information"} in ways
+    assert "text" not in ways[0]
+
+
+def test_nobody_without_a_login_gets_to_the_game(client: TestClient) -> None:
+    for path, body in (("guess", {"agent": None}), ("reveal", {}), ("suspicions", {"agents": {}, "nobody": 1})):
+        answer = client.post(f"/api/sessions/heist_x/{path}", json=body, headers={"Sec-Fetch-Site": "same-origin"})
+        assert answer.status_code == 401
+    for path in ("/api/games", "/api/strategies"):
+        assert client.get(path).status_code == 401

@@ -1,5 +1,6 @@
 """Facts: the sentences that a summary must not lose, by kind."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -77,6 +78,7 @@ def relevant(found: Sequence[Fact], question: str, most: int) -> list[Fact]:
     for fact in found:
         for word in words(fact.text) & asked:
             having[word] = having.get(word, 0) + 1
-    scored = [(sum(1 / having[word] for word in words(fact.text) & asked), fact) for fact in found]
+    # Sets come in another order in each process, and a plain sum with it in another last digit: ties would be broken.
+    scored = [(math.fsum(1 / having[word] for word in words(fact.text) & asked), fact) for fact in found]
     best = sorted((one for one in scored if one[0] > 0), key=lambda one: (-one[0], -one[1].turn))
     return sorted(fact for _, fact in best[:most])

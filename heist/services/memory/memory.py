@@ -5,6 +5,7 @@ survives.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from pydantic import Field
 
@@ -26,10 +27,12 @@ _KINDS = ("message.completed", "tool.called", "memory.compressed")
 
 
 class Memory:
-    """Each method takes the principal first: an agent recalls its own memory, in its own session, and no other."""
+    """Each method takes the principal first: an agent recalls its own memory, in its own session, and no other.
+    `settled` returns once what has happened so far is on the log, which a session runs ahead of."""
 
-    def __init__(self, queries: Queries) -> None:
+    def __init__(self, queries: Queries, settled: Callable[[], Awaitable[None]]) -> None:
         self._queries = queries
+        self._settled = settled
 
     async def recall(
         self, principal: Principal, max_tokens: int, recent_count: int, question: str = "", agent: str | None = None
@@ -40,6 +43,7 @@ class Memory:
         check_owner(principal, agent or principal.name, Scope.MEMORY_READ)
         if principal.session_id is None:
             raise ToolFailure("the token belongs to no session, so there is nothing to remember")
+        await self._settled()
         record = await asyncio.to_thread(self._record, principal.session_id, principal.name)
         return recollect(record, max_tokens, recent_count, question)
 

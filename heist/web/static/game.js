@@ -50,7 +50,7 @@ function drawReveal({ revealed, outcome, steps }) {
   $("account").hidden = !steps.length;
   $("account").querySelector("ol").replaceChildren(
     ...steps.map((step) => element("li", { class: step.costs ? "error" : null },
-      `${step.clock} ${step.place}: ${step.text}${step.costs ? ` −${step.costs} (${step.slot})` : ""}`)),
+      `${step.clock} ${step.place}: ${step.text}${step.costs ? ` −${step.costs} % (${step.slot})` : ""}`)),
     ...Object.entries(outcome?.damage ?? {}).map(([agent, points]) => element("li", {}, `${agent}: ${points} points lost`)),
   );
 }

@@ -6,11 +6,13 @@ import pytest
 from heist import events as e
 from heist.agents.sessions import Order
 from heist.errors import InsufficientScope, ToolFailure
+from heist.llm.model import Call, Prompt
 from heist.runtime import Runtime
 from heist.services.auth import AGENT_SCOPES, Principal, Scope
 from heist.services.memory.memory import Memory
 from tests.agents.test_sessions import log
 from tests.conftest import USER, House
+from tests.strategies import Talker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.mission("S5", "S20")]
 
@@ -23,7 +25,7 @@ async def session(runtime: Runtime) -> str:
 
 async def test_an_agent_remembers_what_it_said_and_found_out_and_nothing_of_others(runtime: Runtime) -> None:
     one, other = await session(runtime), await session(runtime)
-    memory = Memory(runtime.queries)
+    memory = Memory(runtime.queries, runtime.bus.settled)
     for name in ("planner", "hacker", "intel", "lookout"):
         told = (await memory.recall(Principal(name, AGENT_SCOPES, one), 4000, 50)).text
         mine = [event for event in log(runtime, one) if isinstance(event, e.MessageCompleted) and event.agent == name]
@@ -35,8 +37,23 @@ async def test_an_agent_remembers_what_it_said_and_found_out_and_nothing_of_othe
     assert elsewhere
 
 
+async def test_what_was_noted_a_moment_ago_is_remembered_in_the_same_turn(runtime: Runtime) -> None:
+    def answer(prompt: Prompt) -> str | Call:
+        if not any(tool.name == "store_memory" for tool in prompt.tools):
+            return "Nothing."
+        noted = prompt.messages[-1].role == "tool"
+        return Call("2", "get_compressed_memory", "{}") if noted else Call("1", "store_memory", "the dog is called Rex")
+
+    runtime.source._simulated = Talker(answer)
+    session_id = await runtime.sessions.start(USER, Order(rounds=2))
+    await runtime.sessions.finished(session_id)
+    calls = [event for event in log(runtime, session_id) if isinstance(event, e.ToolCalled)]
+    recalled = [call.result for call in calls if call.tool == "get_compressed_memory"]
+    assert [result.count("the dog is called Rex") for result in recalled] == [1, 2]
+
+
 async def test_nobody_recalls_for_another_or_without_the_scope_or_a_session(runtime: Runtime) -> None:
-    memory = Memory(runtime.queries)
+    memory = Memory(runtime.queries, runtime.bus.settled)
     with pytest.raises(InsufficientScope, match="agents share by speaking"):
         await memory.recall(Principal("mole", AGENT_SCOPES, "s"), 100, 5, agent="planner")
     with pytest.raises(InsufficientScope, match="memory:read"):

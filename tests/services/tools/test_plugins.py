@@ -113,7 +113,7 @@ async def test_the_tool_of_the_page_works_for_a_crew_whose_file_grants_its_scope
     install(CODE)
     async with Runtime(config).opened() as house:
         model = Talker(calling("weather", '{"place": "harbour"}'))
-        house.source._simulated = model  # type: ignore[assignment]
+        house.source._simulated = model
         session_id = await house.sessions.start(USER, Order(crew="sailors", rounds=1))
         await house.sessions.finished(session_id)
         events = [e.parse(entry.body) for entry in house.queries.log(0, session_id, 1000)]
@@ -348,7 +348,7 @@ async def test_whatever_a_tool_does_the_session_that_uses_it_goes_on_to_its_end(
     code = code.replace("    if arguments.place not in SKIES", f"    {work}\n    if arguments.place not in SKIES")
     install("import asyncio\n" + code)
     async with Runtime(config).opened() as house:
-        house.source._simulated = Talker(calling("weather", '{"place": "harbour"}'))  # type: ignore[assignment]
+        house.source._simulated = Talker(calling("weather", '{"place": "harbour"}'))
         session_id = await house.sessions.start(USER, Order(crew="sailors", rounds=1))
         async with asyncio.timeout(20):
             await house.sessions.finished(session_id)
