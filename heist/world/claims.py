@@ -145,7 +145,14 @@ def _readers(
 ) -> tuple[dict[str, _Reader], re.Pattern[str] | None, dict[str, str]]:
     return _compiled(
         tuple(
-            _Shape(name, fact.names, fact.type, _units(fact.unit), fact.among, fact.wordings)
+            _Shape(
+                name,
+                fact.names,
+                fact.type,
+                "|".join((*fact.units, "min") if fact.type == "minutes" else fact.units),
+                fact.among,
+                fact.wordings,
+            )
             for name, fact in facts
             if fact.label
         )
@@ -167,11 +174,6 @@ def _reader(shape: _Shape) -> _Reader:
         {" ".join(one.lower().split()): one for one in shape.among},
         shape.type == "clock",
     )
-
-
-def _units(unit: str) -> str:
-    """The unit as people write it: "minutes", "minute", "min"."""
-    return "|".join(dict.fromkeys((unit, unit.removesuffix("s"), unit[:3]))) if unit else ""
 
 
 def _value(shape: _Shape) -> str:

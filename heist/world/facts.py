@@ -144,6 +144,12 @@ class Fact(Section):
     def names(self) -> tuple[str, ...]:
         return (self.label, *self.also)
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The unit for many and for one: "inches" and "inch"; nothing when there is none."""
+        one = re.sub(r"(?<=ch|sh)es$|(?<=x)es$|(?<!s)s$", "", self.unit)
+        return (self.unit, one) if self.unit else ()
+
     def wrongs(self, value: Value) -> tuple[Value, ...]:
         """The plausible wrong values when `value` is true; never `value` itself."""
         found: list[Value] = []
@@ -163,7 +169,7 @@ class Fact(Section):
             return f"the {value}"
         if not self.unit or isinstance(value, str):
             return str(value)
-        return f"{value} {self.unit[:-1] if value == 1 and self.unit.endswith('s') else self.unit}"
+        return f"{value} {self.units[-1] if value == 1 else self.unit}"
 
     def said(self, value: Value) -> str:
         """The plainest clause that claims it."""

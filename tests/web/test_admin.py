@@ -54,7 +54,7 @@ def house(settings: Settings) -> Generator[House]:
 
 
 def test_the_user_at_the_browser_switches_a_tool_off_and_on(house: House) -> None:
-    assert [tool["enabled"] for tool in house.tools().values()] == [True] * 5
+    assert [tool["enabled"] for tool in house.tools().values()] == [True] * 9
     answer = house.browser.delete("/admin/tools/calculator")
     assert (answer.status_code, answer.content) == (204, b"")
     assert {name: tool["enabled"] for name, tool in house.tools().items()} == {
@@ -62,6 +62,10 @@ def test_the_user_at_the_browser_switches_a_tool_off_and_on(house: House) -> Non
         "database_query": True,
         "file_reader": True,
         "get_compressed_memory": True,
+        "observe": True,
+        "plan": True,
+        "plan_board": True,
+        "routes": True,
         "store_memory": True,
     }
     assert house.browser.put("/admin/tools/calculator").status_code == 204

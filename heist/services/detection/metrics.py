@@ -69,8 +69,8 @@ def log_loss(game: Scored) -> float:
 
 
 def brier(game: Scored) -> float:
-    shares: dict[str | None, float] = dict(game.posterior)
-    shares[None] = game.nobody
+    shares: dict[str | None, float] = {None: game.nobody}
+    shares.update(game.posterior)
     right: frozenset[str | None] = game.moles or frozenset({None})
     return fsum((share - (name in right)) ** 2 for name, share in shares.items())
 
