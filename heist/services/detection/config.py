@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from heist.configfile import Section, load
 from heist.services.detection.evidence import COUNTED, FAMILIES, Check, Family
+from heist.settings import shipped
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Arm = Literal["off", "blind", "evidence", "scores"]
@@ -69,5 +70,6 @@ class Detection(Section):
 
 
 def read(folder: Path) -> Detection:
-    """`detection.yaml` of the config folder; raises `ConfigError`."""
-    return load(folder / "detection.yaml", Detection)
+    """`detection.yaml` of the config folder, the shipped one if it has none; raises `ConfigError`."""
+    own = folder / "detection.yaml"
+    return load(own if own.exists() else shipped("config") / "detection.yaml", Detection)
