@@ -100,7 +100,7 @@ def main() -> None:
     parts = [range(1, given.games + 1)[number :: given.processes] for number in range(given.processes)]
     with ProcessPoolExecutor(given.processes) as pool:
         ended = [game for part in pool.map(play, parts, [given.crew] * len(parts)) for game in part]
-    console = Console(width=130)
+    console = Console(width=150)
     console.print(table(ended, given.games))
     console.print(f"{len(ended)} games in {time.monotonic() - began:.0f} s")
 

@@ -25,14 +25,15 @@ from heist.llm import weights
 START_SECONDS = 300.0
 """The weights may have to come from a slow disk."""
 CACHE_MEGABYTES = 1024
-"""Prompts that left their slot are kept in so much memory; llama.cpp itself would take 8 GB."""
+"""llama.cpp itself would take 8 GB."""
 PREFIX = "local:"
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to serve. `context` is in tokens, for each of the `slots`, which is how many answers are given at once; port
-    0 is a free one; `threads` None is what llama.cpp thinks best."""
+    0 is a free one; `threads` None is what llama.cpp thinks best. Prompts that left their slot are kept in `cache`
+    megabytes of memory."""
 
     gguf: Path
     name: str
@@ -40,6 +41,7 @@ class Wanted:
     context: int = 8192
     slots: int = 2
     threads: int | None = None
+    cache: int = CACHE_MEGABYTES
 
 
 class Running:
@@ -212,7 +214,7 @@ def _serve(told: dict[str, Any]) -> None:
     parameters.port = told["port"]
     parameters.warmup = False
     parameters.verbosity = 1
-    parameters.cache_ram_mib = CACHE_MEGABYTES
+    parameters.cache_ram_mib = told["cache"]
     parameters.fit_params = False  # else it tries for minutes to make a context fit that cannot
     # Nobody's pages may read what it answers, nor what its slots hold; the default lets every origin in.
     parameters.cors_origins = "http://127.0.0.1:1"

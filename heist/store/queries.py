@@ -145,7 +145,7 @@ class Queries:
         means = [func.avg(column) for column in (game.score, game.reference, game.damage)]
         counted = select(game.arm, game.strategy, func.count(), *ended, clean, *means)
         grouped = counted.group_by(game.arm, game.strategy).order_by(game.arm, game.strategy)
-        return [Tally(*row) for row in self._rows(grouped)]
+        return [Tally(**dict(zip(Tally.__slots__, row, strict=True))) for row in self._rows(grouped)]
 
     def sealed(self, session_id: str) -> list[str]:
         """The bodies of the events of a session that nobody is to see before its reveal, in order."""

@@ -16,6 +16,9 @@ class Game:
     values: Mapping[str, Value]
     seed: int | None = None
 
+    def __repr__(self) -> str:
+        return f"Game({self.scenario.title!r}, seed={self.seed})"
+
     def outdated(self, fact: str) -> Value:
         """What an old source says instead: one of the plausible wrong values, the same in every source of this game,
         and never the true one. A decoration without wrong values is the same in old papers."""
