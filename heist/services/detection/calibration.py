@@ -82,7 +82,9 @@ class Calibration(BaseModel):
         measured = next((one for name, one in self.checks.items() if name.endswith(f".{check}")), None)
         if measured is None or measured.share is None or not measured.excess:
             return belief
-        return belief.model_copy(update={"excess": measured.excess, "share": measured.share})
+        return belief.model_copy(
+            update={"strength": measured.strength, "excess": measured.excess, "share": measured.share}
+        )
 
     def threshold(self, alarm: Alarm) -> tuple[float, Literal["ville", "calibrated"]]:
         """Calibrated when there were honest games enough, else what is always valid."""

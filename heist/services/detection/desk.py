@@ -18,6 +18,7 @@ from heist.services.detection.calibration import Calibrations
 from heist.services.detection.case import Called, Case, Deed, Member, Put, Said, Schema
 from heist.services.detection.config import Detection
 from heist.services.detection.detector import Detector, Found
+from heist.services.detection.fitting import Over
 from heist.services.detection.ladder import null, text
 from heist.services.detection.ladder.audit import Audit
 from heist.services.detection.ladder.hybrid import Bench, Hybrid, Judged
@@ -219,6 +220,15 @@ class Desk:
         assert isinstance(first, e.SessionStarted)
         judged = [event for event in events if isinstance(event, e.JudgeAnswered)]
         return Stored(case.of(events, self.schema(first.scenario)), judged)
+
+    def over(self) -> list[Over]:
+        """The games that are over and revealed, oldest first. Blocks."""
+        games = []
+        for row in self._queries.log(0, None, WHOLE, "mole.revealed"):
+            told = e.parse(row.body)
+            assert isinstance(told, e.MoleRevealed)
+            games.append(Over(self.stored(told.session_id).case, told.arm, told.holder, told.strategy))
+        return games
 
     def schema(self, scenario: str) -> Schema | None:
         """What may be said of the scenario's facts; None when its file cannot be read any more."""

@@ -7,7 +7,7 @@ from heist.services.detection.bayes import Balance, Odds, Posterior
 from heist.services.detection.calibration import Calibration, Calibrations
 from heist.services.detection.case import Case, Deed, Member, Schema
 from heist.services.detection.config import Detection
-from heist.services.detection.evidence import Item
+from heist.services.detection.evidence import Counts, Item
 from heist.services.detection.examination import Examination
 from heist.services.detection.verdict import AlarmState, Verdict
 
@@ -45,6 +45,11 @@ class Assessment:
             settings.rest,
         )
         self._highest = 0.0
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted so far."""
+        return self._balance.counts
 
     def see(self, deed: Deed) -> None:
         self.turn = max(self.turn, deed.turn)
