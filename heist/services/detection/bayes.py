@@ -15,6 +15,8 @@ from typing import NamedTuple
 from heist.services.detection.config import Belief
 from heist.services.detection.evidence import FAMILIES, Check, Count, Counts, Family, Item
 
+LEAST = 0.001
+"""No baseline is held to be rarer than that."""
 QUARTER = 4.0
 """Weights sum to 1 over four families; times four, a ratio of average weight counts as it is."""
 
@@ -124,7 +126,8 @@ class Balance:
         hits, of = sum(count.hits for _, count in seen), sum(count.of for _, count in seen)
         for agent, count in seen:
             others = Count(hits - count.hits, of - count.of)
-            honest = honest_rate(belief, baseline, self._roles[agent], others, self._rest)
+            rate = honest_rate(belief, baseline, self._roles[agent], others, self._rest)
+            honest = max(round(rate, 3), LEAST)  # so that the ratios of one game serve the next
             ratio = log_ratio(count.hits, count.of, honest, belief.strength, belief.excess, belief.share)
             self._worth[agent][key] = QUARTER * self._weights[family] * ratio
 

@@ -23,6 +23,8 @@ from tests.services.detection.cases import (
     talk,
 )
 
+pytestmark = pytest.mark.mission("S11", "B2")
+
 GREETINGS = tuple(Said(turn, name, "Good evening.") for turn, name in enumerate(CREW, 1))
 NIGHT = case(
     read(1, "hacker", VAULT),

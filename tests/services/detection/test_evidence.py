@@ -6,6 +6,8 @@ from heist.services.detection.case import Called, Case, Said
 from heist.services.detection.examination import evidence
 from tests.services.detection.cases import REST, VAULT, case, failed, hits, items, put, read, say
 
+pytestmark = pytest.mark.mission("B2")
+
 OLD = "the thickness of the vault door is 10 inches"
 TABLE = Called(
     1,

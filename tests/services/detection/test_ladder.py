@@ -19,6 +19,8 @@ from heist.services.detection.ladder.text import Labelled
 from heist.services.detection.verdict import Verdict
 from tests.services.detection.cases import CREW, KEYWORDS, RULES, SETTINGS, judged, say, talk
 
+pytestmark = pytest.mark.mission("S11", "B10")
+
 FIVE = ("Alice", "Bob", "Charlie", "Diana", "Eve")
 
 

@@ -16,6 +16,8 @@ from heist.settings import Settings
 from tests.conftest import USER, Announced, announcing
 from tests.services.tools.test_router import House
 
+pytestmark = pytest.mark.mission("S11")
+
 URL = "http://127.0.0.1:8008"
 REST = "The start of the night rest is"
 LIAR: dict[str, Any] = {
