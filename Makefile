@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than CI has processors: many tests wait, for words that are spoken or for another process.
 WORKERS ?= 3
 
-.PHONY: run test check lint cover format test-llm conformance bench game-stats clean
+.PHONY: run test check lint cover format test-llm conformance bench bench-detection game-stats clean
 
 run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 	@$(BIN)/heist serve
@@ -44,6 +44,9 @@ bench: $(VENV)/test.stamp         ## our overhead beside the bare client's
 
 game-stats: $(VENV)/test.stamp    ## what each arm and strategy does to the score, over redrawn banks
 	@$(BIN)/python -m tests.game_stats $(STATS)
+
+bench-detection: $(VENV)/test.stamp  ## how well moles are found: 400 simulated games, the whole ladder
+	@$(BIN)/python -m tests.bench_detection $(BENCH)
 
 clean:
 	rm -rf $(VENV) .cache

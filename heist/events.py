@@ -442,6 +442,49 @@ class GuessMade(SessionFact):
     agent: str | None
 
 
+class SuspicionUpdated(SessionFact):
+    """How a detector sees the session after a turn: shares that sum to 1 with `nobody`, nats by agent and family, the
+    weightiest items of evidence by id. Never stored: whoever has the log can work it out again."""
+
+    durable: ClassVar[bool] = False
+    kind: Literal["suspicion.updated"] = "suspicion.updated"
+    turn: int
+    detector: str
+    posterior: dict[str, float]
+    nobody: float
+    breakdown: dict[str, dict[str, float]]
+    evidence: tuple[str, ...]
+    alarm: bool
+
+
+class JudgeCited(BaseModel):
+    """A reason of the judge's, with words that stand in that turn."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    agent: str
+    turn: int
+    quote: str
+    why: str
+
+
+class JudgeAnswered(SessionFact):
+    """What the judge made of the session after a turn; `posterior` and `nobody` are None when no sample was valid, and
+    `error` says why."""
+
+    kind: Literal["judge.answered"] = "judge.answered"
+    turn: int
+    status: Literal["given", "abstained", "failed"]
+    arm: str
+    form: str
+    model: str
+    samples: int
+    valid: int
+    error: str
+    posterior: dict[str, float] | None
+    nobody: float | None
+    reasons: tuple[JudgeCited, ...] = ()
+
+
 class OutcomeStep(SessionFact):
     """One moment of the plan as it is played out: the clock of the bank, where the crew is, what happens there. What
     goes wrong comes of a `slot`, and `costs` so many percent of what the score had left."""
@@ -539,6 +582,8 @@ Event = Annotated[
     | ThoughtsKept
     | SuspicionStated
     | GuessMade
+    | SuspicionUpdated
+    | JudgeAnswered
     | OutcomeStep
     | OutcomeDecided
     | MoleRevealed,

@@ -25,6 +25,8 @@ from heist.llm.source import Source
 from heist.seeds import by_chance
 from heist.services.auth import Auth, Scope
 from heist.services.clients import Clients
+from heist.services.detection.desk import Desk
+from heist.services.detection.watch import Watch
 from heist.services.keys import Keys
 from heist.services.memory.memory import Memory, tools
 from heist.services.oauth.server import AuthorizationServer
@@ -136,7 +138,9 @@ class Runtime:
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)
-        for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
+        self.desk = Desk(settings.config, self.queries, self.source)
+        self.watch = Watch(self.desk, self.bus)
+        for watcher in (self.registry.hear, self.sessions.hear, self.games.hear, self.watch.hear):
             self.bus.watch(watcher)
 
     @property
@@ -168,6 +172,7 @@ class Runtime:
         finally:
             await self.sessions.close()
             await self.games.close()
+            await self.watch.close()
             await self.source.close()
             self.registry.close()
             self.audit.flush()
@@ -180,6 +185,7 @@ class Runtime:
             self._address(),
             await asyncio.to_thread(self._database),
             await asyncio.to_thread(self._tools),
+            await asyncio.to_thread(self._detectors),
             *[Finding(f"tool {name}", False, why, "mend or remove the package") for name, why in self.plugins.refused],
             *await asyncio.to_thread(self._crews),
             await asyncio.to_thread(self._game),
@@ -209,6 +215,16 @@ class Runtime:
         off = {name for name, kind in kept.items() if kind == "tool.removed"}
         names = [f"{name} (switched off)" if name in off else name for name in self.registry.tools]
         return Finding("tools", True, ", ".join(names))
+
+    def _detectors(self) -> Finding:
+        try:
+            found = self.desk.found
+        except HeistError as error:
+            return Finding("detectors", False, str(error), "mend the file; detection is off until then")
+        if found.refused:
+            name, why = found.refused[0]
+            return Finding("detectors", False, f"{name}: {why}", "mend or remove the package")
+        return Finding("detectors", True, ", ".join(found.detectors))
 
     def _crews(self) -> list[Finding]:
         folder = self.settings.config

@@ -14,6 +14,7 @@ import heist
 HOUSE = Path(heist.__file__).parent
 WALLS = {
     ("services.detection", "world.outcome"): "a detector that can ask the evaluator would just look the truth up",
+    ("services.detection", "world.game"): "a detector that holds the game holds what is true in it",
     ("agents.turn", "agents.mole"): "an agent learns its part from its prompt alone",
 }
 

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     MEMORY_WRITE = "memory:write"
     SESSION_READ = "session:read"
     SESSION_CONTROL = "session:control"
+    DETECTION = "detection:read"
     TOOLS_ADMIN = "tools:admin"
     TOKENS_INTROSPECT = "tokens:introspect"
 
@@ -53,7 +54,7 @@ AGENT_SCOPES = frozenset(
         Scope.MEMORY_WRITE,
     }
 )
-USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.TOOLS_ADMIN})
+USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.DETECTION, Scope.TOOLS_ADMIN})
 
 
 class Principal(NamedTuple):

@@ -1,0 +1,1 @@
+"""Detection: who it is, why, and how sure one can be."""

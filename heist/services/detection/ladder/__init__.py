@@ -1,0 +1,1 @@
+"""The ladder: the detectors of the house, from chance to the hybrid."""

@@ -1,0 +1,154 @@
+"""Detection over HTTP: who may ask, what is answered, and that nothing of it depends on what is sealed."""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from heist.agents.sessions import Order
+from heist.app import create_app
+from heist.runtime import Runtime
+from heist.services.auth import AGENT_SCOPES, Scope
+from heist.services.detection.desk import Moment
+from heist.services.detection.verdict import Verdict
+from heist.settings import Settings
+from tests.conftest import USER, Announced, announcing
+from tests.services.tools.test_router import House
+
+pytestmark = pytest.mark.mission("S11")
+
+URL = "http://127.0.0.1:8008"
+REST = "The start of the night rest is"
+LIAR: dict[str, Any] = {
+    "scenario": "first_national_bank",
+    "agents": ["planner", "lookout", "hacker"],
+    "messages": [
+        {"turn": 1, "agent": "lookout", "text": f"{REST} 02:40."},
+        {"turn": 2, "agent": "planner", "text": "Good."},
+        {"turn": 3, "agent": "lookout", "text": "Twice 12 is 12 * 2 = 25."},
+    ],
+    "tool_calls": [
+        {
+            "turn": 1,
+            "agent": "lookout",
+            "tool": "observe",
+            "argument": "window",
+            "result": f"Notes, dated 2026-09-12\n{REST} 02:10.",
+        }
+    ],
+    "plan_edits": [{"turn": 3, "agent": "lookout", "slot": "drop_time", "value": "03:00"}],
+}
+
+
+@pytest.fixture
+def house(settings: Settings) -> Generator[House]:
+    announced: Announced = []
+    with TestClient(create_app(settings, announcing(announced)), base_url=URL) as http:
+        runtime, _ = announced[0]
+        assert http.portal is not None
+        session_id = http.portal.call(played, runtime)
+        yield House(http, runtime, session_id)
+
+
+async def played(runtime: Runtime) -> str:
+    session_id = await runtime.sessions.start(USER, Order(rounds=2, seed=7))
+    await runtime.sessions.finished(session_id)
+    return session_id
+
+
+@pytest.fixture
+def headers(house: House) -> dict[str, str]:
+    return house.outsider("detection:read").headers
+
+
+def test_a_stored_session_is_judged(house: House, headers: dict[str, str]) -> None:
+    answer = house.http.post("/detection/analyze", json={"session_id": house.session_id}, headers=headers)
+    told = Verdict.model_validate(answer.json())
+    assert (answer.status_code, told.session_id, told.detector, told.turn) == (200, house.session_id, "rules", 12)
+    assert told.nobody is not None
+    assert sum(told.posterior.values()) + told.nobody == pytest.approx(1)
+
+
+def test_a_record_is_judged_and_the_liar_is_found(house: House, headers: dict[str, str]) -> None:
+    answer = house.http.post("/detection/analyze", json={"record": LIAR}, headers=headers).json()
+    assert answer["suggested_mole"] == "lookout"
+    first = answer["evidence"][0]
+    assert first["quote"] in LIAR["messages"][0]["text"] or first["quote"] in LIAR["messages"][2]["text"]
+    said = house.http.post("/detection/suggest", json={"record": LIAR}, headers=headers).json()
+    assert said["suggested_mole"] == "lookout"
+    assert said["sentence"].startswith("lookout is the mole with ")
+
+
+def test_a_record_without_a_scenario_gets_a_reason_and_no_number(house: House, headers: dict[str, str]) -> None:
+    record = {"messages": [{"agent": "a", "text": "Hello."}]}
+    answer = house.http.post("/detection/suggest", json={"record": record}, headers=headers).json()
+    assert "no scenario" in answer["abstained"]
+    assert (answer["confidence"], answer["suspicion_scores"]) == (None, {})
+
+
+@pytest.mark.parametrize("detector", ["rules", "hybrid", "length", "bag", "judge"])
+def test_the_history_has_a_moment_for_each_message(detector: str, house: House, headers: dict[str, str]) -> None:
+    path = f"/detection/sessions/{house.session_id}/verdicts"
+    answer = house.http.get(path, params={"detector": detector}, headers=headers)
+    moments = [Moment.model_validate(one) for one in answer.json()]
+    assert [moment.turn for moment in moments] == ([] if detector == "judge" else list(range(1, 13)))
+    if detector == "rules":
+        whole = house.http.post("/detection/analyze", json={"session_id": house.session_id}, headers=headers)
+        assert moments[-1].posterior == whole.json()["posterior"]
+    if detector == "bag":
+        assert all(moment.abstained and moment.nobody is None for moment in moments)
+
+
+def test_every_detector_is_listed_and_answers(house: House, headers: dict[str, str]) -> None:
+    cards = house.http.get("/detection/detectors", headers=headers).json()
+    names = [card["name"] for card in cards]
+    assert names[:6] == ["chance", "role", "length", "bag", "keywords", "rules"]
+    for name in names:
+        asked = {"session_id": house.session_id, "detector": name}
+        assert house.http.post("/detection/analyze", json=asked, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "sentence"),
+    [
+        ({"session_id": "nope"}, 404, "there is no session 'nope'"),
+        ({}, 422, "give either a session_id or a record"),
+        ({"session_id": "a", "record": LIAR}, 422, "give either a session_id or a record"),
+        ({"record": LIAR, "detector": "oracle"}, 404, "there is no detector 'oracle'"),
+        ({"record": {**LIAR, "scenario": "moon"}}, 404, "there is no scenario 'moon' that can be read"),
+        ({"record": {**LIAR, "agents": ["planner"]}}, 422, "'lookout' speaks and is not among the agents"),
+        ({"record": {"messages": []}}, 422, "a record needs agents"),
+        ({"record": {"messages": [{"agent": "a"}]}}, 422, "text"),
+    ],
+)
+def test_what_cannot_be_judged_is_said_in_a_sentence(
+    asked: dict[str, Any], status: int, sentence: str, house: House, headers: dict[str, str]
+) -> None:
+    answer = house.http.post("/detection/analyze", json=asked, headers=headers)
+    assert answer.status_code == status
+    assert sentence in answer.json()["detail"]
+
+
+def test_without_the_scope_nobody_gets_a_verdict(house: House) -> None:
+    asked = {"session_id": house.session_id}
+    assert house.http.get("/detection/detectors").status_code == 401
+    weak = house.outsider("session:read", name="weak").headers
+    assert house.http.post("/detection/analyze", json=asked, headers=weak).status_code == 403
+    assert house.http.get(f"/detection/sessions/{house.session_id}/verdicts", headers=weak).status_code == 403
+
+
+def test_no_agent_may_have_the_scope() -> None:
+    assert Scope.DETECTION not in AGENT_SCOPES
+
+
+def test_the_routes_are_documented(house: House) -> None:
+    paths = house.http.get("/openapi.json").json()["paths"]
+    for path in ("/detection/analyze", "/detection/suggest", "/detection/sessions/{session_id}/verdicts"):
+        [operation] = paths[path].values()
+        assert operation["responses"]["200"]["content"]["application/json"]["schema"]
+        assert {"401", "404", "422"} <= operation["responses"].keys()
+
+
+def test_a_browser_that_is_logged_in_needs_no_token(browser: TestClient) -> None:
+    assert browser.get("/detection/detectors").status_code == 200
