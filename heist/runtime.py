@@ -75,12 +75,14 @@ class Finding(NamedTuple):
 
 class World(NamedTuple):
     """What a house finds around itself: the time, how sessions are named (from their seed and what was ordered), the
-    number of its process, and the network of model servers."""
+    number of its process, the network of model servers, and whether a detector looks on. It looks when it has time, so
+    without one nothing in a log depends on how fast the machine is."""
 
     clock: Clock
     name: Callable[..., str]
     process: int
     network: Network
+    watched: bool = True
 
 
 def around(settings: Settings) -> World:
@@ -140,8 +142,10 @@ class Runtime:
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)
         self.desk = Desk(settings.config, self.queries, self.source)
         self.watch = Watch(self.desk, self.bus)
-        for watcher in (self.registry.hear, self.sessions.hear, self.games.hear, self.watch.hear):
+        for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
+        if world.watched:
+            self.bus.watch(self.watch.hear)
 
     @property
     def scopes(self) -> frozenset[str]:

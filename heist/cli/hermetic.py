@@ -51,7 +51,7 @@ def house(files: Files, order: Order, missed: Missed) -> Generator[tuple[Runtime
         _write(files.log, "")
     with tempfile.TemporaryDirectory() as folder:
         chosen = chosen.model_copy(update={"database_url": f"sqlite:///{folder}/heist.db"})
-        yield Runtime(chosen, World(SteppedClock(), by_seed, NOBODY, network)), order
+        yield Runtime(chosen, World(SteppedClock(), by_seed, NOBODY, network, watched=False)), order
 
 
 def _check(files: Files) -> None:

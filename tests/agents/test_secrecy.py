@@ -57,7 +57,7 @@ def told(folder: Path, order: dict[str, object]) -> dict[str, str]:
     folder.mkdir()
     settings = Settings(llm="simulated", database_url=f"sqlite:///{folder}/heist.db", secret=SecretStr(SECRET))
     announced: Announced = []
-    world = World(Still(), lambda *_: "x", 1, around(settings).network)
+    world = World(Still(), lambda *_: "x", 1, around(settings).network, watched=False)
     with TestClient(
         create_app(settings, announcing(announced), world),
         "http://127.0.0.1:8008",
@@ -71,7 +71,7 @@ def told(folder: Path, order: dict[str, object]) -> dict[str, str]:
         paths = [
             *("/api/sessions", f"/api/sessions/{session_id}", "/api/games", "/api/strategies", "/api/house", "/health"),
             *(f"/api/sessions/{session_id}/turns/{turn}/prompt" for turn in range(1, TURNS + 1)),
-            *(f"/s/{session_id}", "/", "/openapi.json"),
+            *(f"/s/{session_id}", "/", "/openapi.json", f"/detection/sessions/{session_id}/verdicts"),
         ]
         found = {path: browser.get(path).text for path in paths}
         found["refused"] = browser.get(f"/api/sessions/{session_id}/turns/99/prompt").text
