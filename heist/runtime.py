@@ -11,6 +11,7 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from heist.agents import crew as crews
+from heist.agents import mole
 from heist.agents.games import Games
 from heist.agents.sessions import House, Sessions
 from heist.bus import Bus
@@ -187,6 +188,7 @@ class Runtime:
             await asyncio.to_thread(self._detectors),
             *[Finding(f"tool {name}", False, why, "mend or remove the package") for name, why in self.plugins.refused],
             *await asyncio.to_thread(self._crews),
+            await asyncio.to_thread(self._game),
             await self._model(),
         ]
 
@@ -239,6 +241,13 @@ class Runtime:
             return Finding(f"{name}.yaml", False, str(error), "mend the file; a session reads it when it starts")
         size = len(crew.agents)
         return Finding(f"{name}.yaml", True, f"{crew.name}: {size} agents, {crew.rounds} rounds, {scenario.title}")
+
+    def _game(self) -> Finding:
+        try:
+            rules = mole.read(self.settings.config)
+        except HeistError as error:
+            return Finding("game", False, str(error), "mend the file, or the package; no session begins without it")
+        return Finding("game", True, f"strategies: {', '.join(sorted(rules.strategies))}")
 
     async def _model(self) -> Finding:
         try:

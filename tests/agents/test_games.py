@@ -249,12 +249,13 @@ async def test_what_an_agent_saw_does_not_show_its_brief_before_the_reveal(runti
 
 
 @pytest.mark.mission("S10")
-async def test_nothing_public_of_twenty_games_names_a_part_or_a_way_before_the_reveal(runtime: Runtime) -> None:
+async def test_nothing_public_of_fifty_games_names_a_part_or_a_way_before_the_reveal(runtime: Runtime) -> None:
     rules = await runtime.games.rules(USER)
     words = [*rules.strategies, *(way.title for way in rules.strategies.values()), "placebo", "incompetent", "mole"]
     sealed_words = re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
-    for seed in range(20):
-        session_id = await play(runtime, seed=seed, rounds=1)
+    ids = [await runtime.sessions.start(USER, Order(seed=seed, rounds=1)) for seed in range(50)]
+    await asyncio.gather(*(runtime.sessions.finished(session_id) for session_id in ids))
+    for session_id in ids:
         body = "\n".join(row.json for row in runtime.queries.log(0, session_id, 10_000))
         row = json.dumps(runtime.queries.session(session_id), default=str)
         seen = [await runtime.sessions.seen(USER, session_id, turn) for turn in range(1, 7)]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 from typing import Any, get_args
 
 import jsonschema  # type: ignore[import-untyped]
@@ -47,8 +48,13 @@ def vars_of(given: Cue) -> dict[str, object]:
     return {name: getattr(given, name) for name in Cue.__slots__}
 
 
-def prompt(*tools: AnyTool, turn: int = 1, **given: object) -> Prompt:
-    return compose(cue(turn, **given), tools)
+def prompt(*tools: AnyTool, turn: int = 1, form: Form = "native", **given: object) -> Prompt:
+    """One without a plan, as other people's programs may have it."""
+    composed = compose(cue(turn, **given), tools, form)
+    system, user = composed.messages
+    bare = system.content.partition("\n\nTHE PLAN'S SLOTS\n")[0]
+    said = re.sub(r"THE PLAN NOW\n.*?\n\n", "", user.content, flags=re.DOTALL)
+    return replace(composed, messages=(Message("system", bare), Message("user", said)))
 
 
 def test_the_same_prompt_gets_the_same_answer_and_another_seed_another() -> None:
@@ -145,7 +151,7 @@ def test_it_keeps_to_a_turns_schema(tools: tuple[AnyTool, ...]) -> None:
     heard = [message("s1", 1, "The gap lasts 10 minutes and the lock 30 minutes.", agent="intel")]
     called = set()
     for turn in range(1, 40):
-        asked = compose(cue(turn, heard=heard), tools, "schema")
+        asked = prompt(*tools, turn=turn, form="schema", heard=heard)
         completion = complete(asked)
         told = json.loads(completion.text)
         jsonschema.validate(told, turn_schema_of(asked))
@@ -159,13 +165,13 @@ def test_it_keeps_to_a_turns_schema(tools: tuple[AnyTool, ...]) -> None:
 def test_it_keeps_to_a_turns_schema_whatever_it_is_ordered(text: str) -> None:
     order = CommandIssued(session_id="s1", command=1, agent="planner", text=text, by="user")
     for turn in (1, 2, 3):
-        asked = compose(cue(turn, commands=[order]), TOOLS, "schema")
+        asked = prompt(*TOOLS, turn=turn, form="schema", commands=[order])
         jsonschema.validate(json.loads(complete(asked).text), turn_schema_of(asked))
 
 
 def test_it_keeps_to_a_turns_schema_under_a_long_order() -> None:
     order = CommandIssued(session_id="s1", command=1, agent="planner", text="Go on. " * 250, by="user")
-    asked = compose(cue(commands=[order]), (), "schema")
+    asked = prompt(form="schema", commands=[order])
     jsonschema.validate(json.loads(complete(asked).text), turn_schema_of(asked))
 
 
@@ -173,7 +179,7 @@ def test_it_speaks_after_a_result_in_every_form() -> None:
     for form in FORMS:
         spoke = 0
         for turn in range(1, 20):
-            asked = compose(cue(turn), (calculator,), form)
+            asked = prompt(calculator, turn=turn, form=form)
             result = Message("user", "Result of calculator: 2 * 30 = 60\nNow speak; you may use no more tools.")
             completion = complete(asked.followed_by(Message("assistant", "[TOOL:calculator:2 * 30]"), result))
             spoke += "2 * 30 = 60" in completion.text
@@ -205,7 +211,7 @@ def block(text: str) -> MemoryCompressed:
 )
 @pytest.mark.parametrize("form", FORMS)
 def test_it_answers_a_question_from_what_its_prompt_holds(given: dict[str, Any], form: Form) -> None:
-    asked = compose(cue(commands=[QUESTION], **given), (), form)
+    asked = prompt(form=form, commands=[QUESTION], **given)
     assert "24 cameras" in complete(asked).text
     assert "I remember this of it" in complete(asked).text
 
@@ -239,7 +245,7 @@ def after(call: Call, result: str, asked: Prompt) -> Completion:
 @given(ODD, st.sampled_from([*(tool.name for tool in TOOLS), "ghost", ""]), st.text(max_size=80))
 def test_odd_tool_arguments_never_raise(arguments: str, name: str, result: str) -> None:
     for form in ("native", "schema"):
-        asked = compose(cue(2), TOOLS, form)
+        asked = prompt(*TOOLS, turn=2, form=form)
         assert after(Call("a", name, arguments), result, asked).model == Simulated.name
 
 

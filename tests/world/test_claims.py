@@ -185,9 +185,9 @@ def test_twice_the_hostile_text_takes_about_twice_the_time(piece: str) -> None:
         text = (piece * (length // len(piece) + 1))[:length]
         best = 1e9
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.process_time()
             claims(FACTS, text)
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.process_time() - began)
         return best
 
     assert took(100_000) < 8 * took(25_000) + 0.02

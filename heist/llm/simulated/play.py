@@ -19,6 +19,7 @@ FAILING = 0.1
 EAGER = 0.95
 FIRST_ROUNDS = 3
 """Later a list that is forgotten is read again only by whoever misses something."""
+SPOILING = frozenset(("bad slots", "false sums"))
 PLAN = "plan"
 _SET = re.compile(r"(\w+) = ([^;\n]+)")
 _FAILED = re.compile(r"there is no |the query failed|plan: |the tool \w+ |\S+ may not |missing scope", re.IGNORECASE)
@@ -112,7 +113,7 @@ def due(player: Player) -> dict[str, tuple[Slot, str]]:
         entry = player.scene.plan.get(slot.name)
         if value is None or (entry and entry.value.lower() == value.lower()):
             continue
-        if entry and entry.agent == player.scene.name and player.brief.against:
+        if entry and entry.agent == player.scene.name and SPOILING & player.scene.means:
             honest = player.reckoned(slot, honest=True)
             if honest == value:  # it stands wrong because it was put so
                 continue
@@ -147,7 +148,7 @@ def _planned(player: Player) -> Deed | None:
 
 def _spoilt(player: Player, names: list[str]) -> set[str]:
     """The slots that the brief has the agent set wrong in this turn."""
-    if not {"bad slots", "false sums"} & set(player.brief.means):
+    if not SPOILING & set(player.brief.means):
         return set()
     return {name for name in names if player.fixed.random() < 0.7} or set(names[:1])
 

@@ -416,17 +416,23 @@ def _recalls(speech: Speech) -> None:
 
 def _nothing_new(speech: Speech) -> None:
     """Of a sheet that tells nothing that the plan needs, or nothing that the agent is ready to tell."""
-    knowledge = speech.knowledge
     for note in speech.scene.fresh:
         found = read_in(speech.scene.job, note)
         title = note.text.splitlines()[0].partition(", dated ")[0] if note.tool in SHEETS and note.text else ""
         title = f"table {note.argument.rsplit(' ', 1)[-1]}" if note.tool == "database_query" else title
         if failed(note) or note.argument in ("index", LISTING) or not title:
             continue
-        if all(_withheld(speech, one.label) and one.label not in knowledge.mine for one in found):
-            if speech.chance.random() < 0.6:
+        if all(_worthless(speech, one) for one in found):
+            if speech.chance.random() < 0.5:
                 speech.say(phrases.NOTHING, source=title.removeprefix("The "))
             return
+
+
+def _worthless(speech: Speech, report: Report) -> bool:
+    """Whether the agent would say that this is nothing: superseded, or what it keeps back."""
+    truth = speech.knowledge.truth(report.label)
+    superseded = truth is not None and truth.value != report.value
+    return superseded or (_withheld(speech, report.label) and report.label not in speech.knowledge.mine)
 
 
 def _confirms(speech: Speech) -> None:

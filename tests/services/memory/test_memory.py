@@ -49,7 +49,7 @@ async def test_what_was_noted_a_moment_ago_is_remembered_in_the_same_turn(runtim
     await runtime.sessions.finished(session_id)
     calls = [event for event in log(runtime, session_id) if isinstance(event, e.ToolCalled)]
     recalled = [call.result for call in calls if call.tool == "get_compressed_memory"]
-    assert [result.count("the dog is called Rex") for result in recalled] == [1, 2]
+    assert [result.count("the dog is called Rex") for result in recalled] == [1, 1, 2, 2]
 
 
 async def test_nobody_recalls_for_another_or_without_the_scope_or_a_session(runtime: Runtime) -> None:
