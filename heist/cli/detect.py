@@ -170,6 +170,7 @@ def score(
     with _house() as runtime:
         detectors = runtime.desk.found.detectors
     for dataset in datasets(folder):
+        silent: list[str] = []
         table = Table(title=f"{dataset.name}: {len(dataset.games)} games", title_justify="left")
         for column in ("detector", "games", "within-game AUROC", "top-1"):
             table.add_column(column, no_wrap=True)
@@ -180,9 +181,13 @@ def score(
                 scored, why = asyncio.run(_scored(detector, dataset.games))
             inside = metrics.figure([metrics.within(one) for one in scored])
             first = metrics.figure([metrics.top(one) for one in scored])
-            cells = [str(inside), str(first)] if scored else [escape(why[:70]), ""]
-            table.add_row(name, str(len(scored)), *cells)
+            if scored:
+                table.add_row(name, str(len(scored)), str(inside), str(first))
+            else:
+                silent.append(f"{name} abstains: {escape(why)}")
         out.print(table)
+        for line in silent:
+            out.print(line, soft_wrap=True)
 
 
 async def _scored(detector: Any, games: Sequence[Labelled]) -> tuple[list[Scored], str]:

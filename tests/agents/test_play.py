@@ -28,7 +28,9 @@ def did(past: Past) -> list[str]:
 
 @pytest.mark.mission("B3")
 async def test_nobody_but_a_mole_does_anything_against_the_crew(runtime: Runtime) -> None:
-    arms = [{"seed": seed, "arm": arm} for seed in range(2) for arm in ("none", "placebo", "incompetent")]
+    arms: list[dict[str, object]] = [
+        {"seed": seed, "arm": arm} for seed in range(2) for arm in ("none", "placebo", "incompetent")
+    ]
     assert [did(past) for past in await played(runtime, *arms)] == [[]] * 6
 
 

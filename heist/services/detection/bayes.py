@@ -58,14 +58,14 @@ def _beta_binomial(hits: int, of: int, mean: float, strength: float) -> float:
     return lgamma(hits + alpha) - lgamma(alpha) + lgamma(of - hits + beta) - lgamma(beta)
 
 
-def honest_rate(belief: Belief, baseline: Baseline | None, role: str, rest: Count, weight: float) -> float:
+def honest_rate(belief: Belief, baseline: Baseline | None, role: str) -> float:
     """The mean of the honest baseline for a role: what was measured of it, shrunk to what was measured of all, and that
-    to the belief; then what the rest of this crew shows, by `weight`."""
+    to the belief."""
     mean, strength = belief.honest, belief.strength
     if baseline is not None:
         for seen in (baseline.pooled, baseline.roles.get(role, Count())):
             mean = (mean * strength + seen.hits) / (strength + seen.of)
-    return (mean * strength + weight * rest.hits) / (strength + weight * rest.of)
+    return mean
 
 
 Key = tuple[Family, Check]
@@ -90,6 +90,7 @@ class Balance:
         self._baselines = baselines
         self._rest = rest
         self._touched: set[Key] = set()
+        self._means: dict[tuple[str, Key], float] = {}
         self._worth: dict[str, dict[Key, float]] = {agent: {} for agent in roles}
 
     def add(self, item: Item) -> None:
@@ -121,15 +122,26 @@ class Balance:
     def _weigh(self, key: Key) -> None:
         family, check = key
         belief = self._beliefs[check]
-        baseline = self._baselines.get(f"{family}.{check}")
+        strength, excess, share = belief.strength, belief.excess, belief.share
+        weight = QUARTER * self._weights[family]
         seen = [(agent, own[key]) for agent, own in self.counts.items() if key in own]
-        hits, of = sum(count.hits for _, count in seen), sum(count.of for _, count in seen)
+        hits = sum([count.hits for _, count in seen])
+        of = sum([count.of for _, count in seen])
         for agent, count in seen:
-            others = Count(hits - count.hits, of - count.of)
-            rate = honest_rate(belief, baseline, self._roles[agent], others, self._rest)
-            honest = max(round(rate, 3), LEAST)  # so that the ratios of one game serve the next
-            ratio = log_ratio(count.hits, count.of, honest, belief.strength, belief.excess, belief.share)
-            self._worth[agent][key] = QUARTER * self._weights[family] * ratio
+            rest = self._rest * (of - count.of)
+            mean = (self._mean(agent, key) * strength + self._rest * (hits - count.hits)) / (strength + rest)
+            honest = max(round(mean, 3), LEAST)  # so that the ratios of one game serve the next
+            self._worth[agent][key] = weight * log_ratio(count.hits, count.of, honest, strength, excess, share)
+
+    def _mean(self, agent: str, key: Key) -> float:
+        """The honest rate of the agent's role, before the rest of its crew is looked at."""
+        found = self._means.get((agent, key))
+        if found is None:
+            family, check = key
+            baseline = self._baselines.get(f"{family}.{check}")
+            found = honest_rate(self._beliefs[check], baseline, self._roles[agent])
+            self._means[agent, key] = found
+        return found
 
 
 def posterior(total: Mapping[str, float], prior: float) -> Posterior:
@@ -178,7 +190,7 @@ def strategies(
     which shows in any check."""
     ratios: dict[Check, float] = {}
     for (family, check), count in counts.items():
-        honest = honest_rate(beliefs[check], baselines.get(f"{family}.{check}"), "", Count(), 0)
+        honest = honest_rate(beliefs[check], baselines.get(f"{family}.{check}"), "")
         belief = beliefs[check]
         ratio = log_ratio(count.hits, count.of, honest, belief.strength, belief.excess, 0.9)
         ratios[check] = ratios.get(check, 0.0) + ratio

@@ -17,6 +17,7 @@ _TROUBLE = re.compile(
     r"out of order|cannot reach|timed out|crash(?:ed|es)?|is down)\b",
     re.IGNORECASE,
 )
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _SUM = re.compile(r"(?<![\d:.=])(\d[\d\s()]*[-+*×][-\d\s+*×()]*\d\)?)\s*(?:=|is|makes|gives)\s*(\d{1,6})(?![\d:])")
 
 
@@ -86,10 +87,8 @@ class Calls:
         yield from self._withheld(said, {told.fact for told in claims})
 
     def _complaint(self, said: Said, calls: Sequence[Called]) -> Iterator[Item]:
-        sentence = next(
-            (one for one in re.split(r"(?<=[.!?])\s+", said.text) if _TROUBLE.search(one) and self._named.search(one)),
-            "",
-        )
+        split = _SENTENCE.split(said.text) if _TROUBLE.search(said.text) else ()
+        sentence = next((one for one in split if _TROUBLE.search(one) and self._named.search(one)), "")
         found = self._named.search(sentence)
         if not sentence or found is None:
             if calls and all(call.fault is None for call in calls):

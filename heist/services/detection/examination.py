@@ -8,7 +8,7 @@ from heist.services.detection.evidence import Item
 from heist.services.detection.figures import Figures
 from heist.services.detection.ledger import Ledger, Told, stated
 from heist.services.detection.slots import Slots
-from heist.services.detection.talk import Talk, asked
+from heist.services.detection.talk import Talk
 
 LONGEST = 20_000
 """Characters of a message that are looked at."""
@@ -62,7 +62,7 @@ class Examination:
             self._figures.contradict(told)
         yield from self._slots.settle()
         yield from self._placed(said, self._talk.say(said))
-        self._calls.ask(said.agent, asked(self._talk, text))
+        self._calls.ask(said.agent, self._talk.wanted)
         yield from self._calls.say(said, found)
         yield from self._slots.close(said)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from heist.services.detection.case import Said
@@ -28,7 +29,8 @@ class Sentence(NamedTuple):
 
 
 class Talk:
-    """Only what names a fact, a slot or a colleague's figure counts; the rest of the talk is nobody's business."""
+    """Only what names a fact, a slot or a colleague's figure counts; the rest of the talk is nobody's business.
+    `wanted` are the facts that the last message asked for."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -48,6 +50,7 @@ class Talk:
         self._things = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest))})\b", re.IGNORECASE)
         self._named = {name.lower(): name for name in ledger.names}
         self._asked: set[tuple[str, str]] = set()
+        self.wanted: set[str] = set()
 
     def quoted(self, said: Said, told: Told) -> tuple[str, str] | None:
         """(colleague, sentence) when the figure is given as a colleague's word."""
@@ -76,11 +79,14 @@ class Talk:
             yield _item(told.agent, "misquote", True, (told.turn, words[-1].turn), told.quote, reason, told.fact)
 
     def say(self, said: Said) -> Iterator[Item]:
-        for sentence in sentences(said.text):
+        self.wanted = set()
+        for sentence in sentences(said.text) if self._things.search(said.text) else ():
             things = [found[0].lower() for found in self._things.finditer(sentence.text)]
-            slots = [slot for thing in things if (slot := self._slots.get(thing))]
-            yield from self._settled(said, sentence, slots)
-            yield from self._questions(said, sentence, [fact for thing in things if (fact := self._labels.get(thing))])
+            if slots := [slot for thing in things if (slot := self._slots.get(thing))]:
+                yield from self._settled(said, sentence, slots)
+            if facts := [fact for thing in things if (fact := self._labels.get(thing))]:
+                yield from self._questions(said, sentence, facts)
+        for sentence in sentences(said.text) if _WATCHED.search(said.text) else ():
             if watched := _WATCHED.search(sentence.text):
                 quote, at = sentence.text.strip(), said.text.find(sentence.text.strip())
                 reason = f"{said.agent} speaks of {watched[0].lower()!r}, as if to those who watch."
@@ -105,8 +111,9 @@ class Talk:
         yield _item(said.agent, "reopening", hit, (said.turn, board[others[0]].turn), quote, reason, others[0])
 
     def _questions(self, said: Said, sentence: Sentence, facts: Sequence[str]) -> Iterator[Item]:
-        if not facts or not _ASKS.search(sentence.text):
+        if not _ASKS.search(sentence.text):
             return
+        self.wanted.update(facts)
         for fact in dict.fromkeys(facts):
             label = self._ledger.schema.facts[fact].label
             told = {one.value for one in self._ledger.told.get(fact, ()) if one.turn < said.turn}
@@ -123,22 +130,10 @@ class Talk:
             yield _item(said.agent, "repetition", known, (said.turn,), sentence.text.strip(), reason, fact)
 
 
-def sentences(text: str) -> Iterator[Sentence]:
-    for found in SENTENCE.finditer(text):
-        yield Sentence(found[0], found.start())
-
-
-def asked(talk: Talk, text: str) -> set[str]:
-    """The facts that a message asks for."""
-    found: set[str] = set()
-    for sentence in sentences(text):
-        if _ASKS.search(sentence.text):
-            found |= {
-                talk._labels[one[0].lower()]
-                for one in talk._things.finditer(sentence.text)
-                if one[0].lower() in talk._labels
-            }
-    return found
+@lru_cache(maxsize=64)
+def sentences(text: str) -> tuple[Sentence, ...]:
+    """Kept for a moment, since several look at the same message."""
+    return tuple(Sentence(found[0], found.start()) for found in SENTENCE.finditer(text))
 
 
 def _item(agent: str, check: str, hit: bool, turns: tuple[int, ...], quote: str, reason: str, about: str) -> Item:

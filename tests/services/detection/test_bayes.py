@@ -98,9 +98,7 @@ def test_a_crew_that_slips_a_lot_makes_a_slip_less_telling() -> None:
 def test_a_role_is_measured_by_its_own_kind() -> None:
     belief = Belief(honest=0.1, strength=20, excess=(0.3,), share=0.5)
     seen = Baseline(Count(10, 100), {"hacker": Count(60, 100)})
-    assert bayes.honest_rate(belief, seen, "hacker", Count(), 0) > 3 * bayes.honest_rate(
-        belief, seen, "driver", Count(), 0
-    )
+    assert bayes.honest_rate(belief, seen, "hacker") > 3 * bayes.honest_rate(belief, seen, "driver")
 
 
 @given(found)
