@@ -54,7 +54,8 @@ class ToolUse(NamedTuple):
     last: str
 
 
-class Tally(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tally:
     """Games that are over, of one arm and strategy: how they ended for who guessed and for the crew. `score`,
     `reference` and `damage` are means; `damage` is None where nobody carried a brief of the arm's own."""
 
@@ -157,7 +158,7 @@ class Queries:
         means = [func.avg(column) for column in (game.score, game.reference, game.damage)]
         counted = select(game.arm, game.strategy, func.count(), *ended, clean, *means)
         grouped = counted.group_by(game.arm, game.strategy).order_by(game.arm, game.strategy)
-        return [Tally._make(row) for row in self._rows(grouped)]
+        return [Tally(*tuple(row)) for row in self._rows(grouped)]
 
     def ended(self, session_ids: Sequence[str]) -> list[Ended]:
         """Those of the sessions' games that are over."""
