@@ -81,7 +81,7 @@ def test_tab_reaches_every_control_of_a_session(page: Page) -> None:
         "activity",
         "agent",
         "text",
-        "Send Ctrl Enter",
+        "Send Ctrl ↵",
         "seek",
     ):
         tab_to(page, control)

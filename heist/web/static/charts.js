@@ -2,7 +2,7 @@
 
 import { button, element, fill, save, shape } from "./dom.js";
 
-const W = 320, H = 150, LEFT = 30, RIGHT = 70, TOP = 8, BOTTOM = 22;
+const W = 320, H = 150, LEFT = 36, RIGHT = 92, TOP = 8, BOTTOM = 22;
 
 // A table of plain values that can be taken along. `rows` are lists; a cell may be an element with a text.
 export function table(label, head, rows) {
@@ -59,7 +59,7 @@ export function lines(label, x, unit, series, top = Math.max(1, ...series.flatMa
   const across = (value) => LEFT + (W - LEFT - RIGHT) * (last === first ? 1 : (value - first) / (last - first));
   const up = (value) => H - BOTTOM - (H - TOP - BOTTOM) * value / top;
   const ends = series.filter((one) => one.points.length).map((one) => ({ one, y: up(one.points.at(-1)[1]) })).sort((a, b) => a.y - b.y);
-  const room = Math.min(11, (H - TOP) / Math.max(1, ends.length));
+  const room = Math.min(12, (H - TOP) / Math.max(1, ends.length));
   ends.forEach((end, i) => { end.y = Math.max(end.y, i ? ends[i - 1].y + room : TOP); });
   for (let i = ends.length - 1, floor = H - 4; i >= 0; i -= 1, floor -= room) ends[i].y = Math.min(ends[i].y, floor);
   const shown = (value) => unit === "%" ? percentage(value) : Math.round(value).toLocaleString();
@@ -92,7 +92,7 @@ export function bars(label, rows, [good, bad] = ["ok", "failed"]) {
     shape("defs", {}, shape("pattern", { id: "hatch", width: 4, height: 4, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       shape("line", { class: "hatch", y2: 4 }))),
     ...rows.flatMap((row, i) => [
-      text(112, i * high + 14, row.name.slice(0, 18), { "text-anchor": "end" }),
+      text(112, i * high + 14, row.name.slice(0, 16), { "text-anchor": "end" }),
       shape("rect", { class: "ok", x: 116, y: i * high + 4, width: long(row.ok), height: 12 }),
       shape("rect", { class: "bad", x: 116 + long(row.ok), y: i * high + 4, width: long(row.failed), height: 12 }),
       text(122 + long(row.ok + row.failed), i * high + 14, row.text ?? (row.failed ? `${row.ok} / ${row.failed} ✕` : String(row.ok))),
@@ -105,8 +105,8 @@ export function matrix(label, names, pairs) {
   const most = Math.max(1, ...pairs.values()), side = 24, left = 78;
   const drawing = shape("svg", { class: "drawn", role: "img", viewBox: `0 0 ${W} ${side * names.length + 18}` },
     ...names.flatMap((one, row) => [
-      text(left - 4, row * side + 33, one.slice(0, 12), { "text-anchor": "end" }),
-      text(left + row * 39 + 19, 11, one.slice(0, 6), { "text-anchor": "middle" }),
+      text(left - 4, row * side + 33, one.slice(0, 11), { "text-anchor": "end" }),
+      text(left + row * 39 + 19, 11, one.slice(0, 5), { "text-anchor": "middle" }),
       ...names.flatMap((other, column) => {
         const count = pairs.get(`${one} ${other}`) ?? 0;
         return [shape("rect", { class: "cell", x: left + column * 39, y: row * side + 18, width: 37, height: side - 2, "fill-opacity": (count / most * .45).toFixed(2) }),

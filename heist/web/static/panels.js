@@ -66,6 +66,7 @@ function plan(state) {
 function bank(state) {
   const step = state.steps.at(-1), here = step?.place ?? "outside";
   $("bank-panel").hidden = !known;
+  $("bank-panel").classList.toggle("night", Boolean(step));
   if (!known) return;
   const chosen = new Map([...state.plan.values()].filter((edit) => known.places[edit.value]).map((edit) => [edit.value, edit.slot]));
   const drawing = floor(known.places, here, chosen);
