@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than CI has processors: many tests wait, for words that are spoken or for another process.
 WORKERS ?= 3
 
-.PHONY: run test check lint cover format test-llm conformance bench bench-detection game-stats clean
+.PHONY: run test check lint cover format test-llm conformance bench bench-detection game-stats demo-game clean
 
 run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 	@$(BIN)/heist serve
@@ -41,6 +41,9 @@ demo-llm: weights                 ## six agents by three rounds with a real mode
 
 bench: $(VENV)/test.stamp         ## our overhead beside the bare client's
 	$(BIN)/python -m tests.bench
+
+demo-game: $(VENV)/test.stamp     ## record anew the short game that plays on an empty lobby
+	@$(BIN)/python -m tests.record_demo
 
 game-stats: $(VENV)/lab.stamp     ## what each arm and strategy does to the score, over redrawn banks
 	@$(BIN)/python -m tests.game_stats $(STATS)

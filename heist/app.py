@@ -18,7 +18,7 @@ from heist.services.tools import router as tools
 from heist.services.tools.mcp import Mcp
 from heist.services.tools.outside import Outside
 from heist.settings import Settings
-from heist.web import admin, control, health, pages
+from heist.web import admin, control, health, pages, scenarios
 from heist.web.guard import LOOPBACK, Gate, Guard
 from heist.web.live import Live
 from heist.web.refusals import Refusals
@@ -61,6 +61,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
             runtime.sessions, runtime.games, live, runtime.queries, runtime.source, chosen, gate, refusals, scopes
         )
     )
+    app.include_router(scenarios.router(chosen.config, gate))
     app.include_router(pages.router(gate, refusals))
     app.mount("/static", pages.Files(directory=pages.STATIC), name="static")
     hosts = tuple(host.strip() for host in chosen.hosts.split(",") if host.strip())

@@ -71,6 +71,19 @@ class Tally:
     damage: float | None
 
 
+class Ended(NamedTuple):
+    """What came of one game that is over."""
+
+    session_id: str
+    arm: str
+    strategy: str | None
+    guess: str | None
+    result: str
+    outcome: str
+    score: float
+    reference: float
+
+
 class Logged(NamedTuple):
     """A row of the log; `session_id` is None for what happened outside of every session."""
 
@@ -145,7 +158,13 @@ class Queries:
         means = [func.avg(column) for column in (game.score, game.reference, game.damage)]
         counted = select(game.arm, game.strategy, func.count(), *ended, clean, *means)
         grouped = counted.group_by(game.arm, game.strategy).order_by(game.arm, game.strategy)
-        return [Tally(**dict(zip(Tally.__slots__, row, strict=True))) for row in self._rows(grouped)]
+        return [Tally(*tuple(row)) for row in self._rows(grouped)]
+
+    def ended(self, session_ids: Sequence[str]) -> list[Ended]:
+        """Those of the sessions' games that are over."""
+        columns = [games.c[name] for name in Ended._fields]
+        some = select(*columns).where(games.c.session_id.in_(session_ids))
+        return [Ended._make(row) for row in self._rows(some)]
 
     def sealed(self, session_id: str) -> list[str]:
         """The bodies of the events of a session that nobody is to see before its reveal, in order."""

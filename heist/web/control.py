@@ -7,7 +7,7 @@ from contextlib import aclosing
 from pathlib import Path as File
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request, WebSocket
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, WebSocket
 from fastapi.requests import HTTPConnection
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -24,11 +24,13 @@ from heist.services.auth import DOCUMENTED, Principal, Scope
 from heist.settings import Settings
 from heist.store.queries import Queries, SessionRow, Tally
 from heist.web.guard import Gate
-from heist.web.live import Live
+from heist.web.live import Frame, Live, is_blind_to
 from heist.web.refusals import Refusals
 
 PING_SECONDS = 15
 LAST = 2**63 - 1
+MOST = 2000
+"""Events on one page of a log."""
 SEND_SECONDS = 30
 LOOK_SECONDS = 2.0
 """How often a stream looks whether its token, or its login, is still good."""
@@ -40,10 +42,31 @@ class Started(BaseModel):
 
 
 class Listed(BaseModel):
-    """`seq` is the log's row number at this moment: follow the list of sessions from there."""
+    """`seq` is the log's row number at this moment: follow the list of sessions from there. `results` are of those
+    sessions the games of which are over."""
 
     sessions: list[SessionRow]
+    results: dict[str, "Ended"]
     seq: int
+
+
+class Ended(BaseModel):
+    """What came of a game that is over."""
+
+    arm: str
+    strategy: str | None
+    guess: str | None
+    result: str
+    outcome: str
+    score: float
+    reference: float
+
+
+class Page(BaseModel):
+    """A stretch of a session's log; `next` is where the next one begins, None at the end of what there is."""
+
+    events: list[dict[str, Any]]
+    next: int | None
 
 
 class Command(BaseModel):
@@ -150,11 +173,33 @@ def router(
         principal: User, limit: Annotated[int, Query(ge=1, le=500)] = 50, before: str | None = None
     ) -> Listed:
         seq = await asyncio.to_thread(queries.last_seq)
-        return Listed(sessions=await sessions.newest(principal, limit, before), seq=seq)
+        rows = await sessions.newest(principal, limit, before)
+        ended = await asyncio.to_thread(queries.ended, [row.session_id for row in rows])
+        results = {row.session_id: Ended(**row._asdict()) for row in ended}
+        return Listed(sessions=rows, results=results, seq=seq)
 
     @routes.get("/sessions/{session_id}", summary="One session", responses=documented.refusals(404))
     async def one(principal: User, session_id: str) -> SessionRow:
         return await sessions.one(principal, session_id)
+
+    @routes.get(
+        "/sessions/{session_id}/log",
+        summary="Its log, page by page, as the stream tells it",
+        response_model=Page,
+        responses=documented.refusals(404),
+    )
+    async def log(
+        principal: User,
+        session_id: str,
+        after: Annotated[int, Query(ge=0, le=LAST)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST)] = MOST,
+        blind: bool = False,
+    ) -> Response:
+        await sessions.one(principal, session_id)
+        page = await asyncio.to_thread(queries.log, after, session_id, limit)
+        events = ",".join(row.json for row in page if not (blind and is_blind_to(row.kind)))
+        more = page[-1].seq if len(page) == limit else "null"
+        return Response(f'{{"events":[{events}],"next":{more}}}', media_type="application/json")
 
     @routes.post("/sessions/{session_id}/pause", status_code=204, summary="Begin no new turn", responses=steered)
     async def pause(principal: User, session_id: str) -> None:
@@ -244,12 +289,13 @@ def router(
         request: Request,
         session: str | None = None,
         after: Annotated[int, Query(ge=0, le=LAST)] = 0,
+        blind: Annotated[bool, Query(description="leave out what the detector says")] = False,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventSourceResponse:
         await _may_follow(principal, session)
         resume = int(last_event_id or 0) if re.fullmatch(r"[0-9]{1,18}", last_event_id or "") else after
         return EventSourceResponse(
-            _sse(live, session, resume, lambda: gate.user(request)),
+            _sse(live.follow(session, resume, blind), lambda: gate.user(request)),
             ping=PING_SECONDS,
             ping_message_factory=lambda: ServerSentEvent(event="ping", data=""),
             send_timeout=SEND_SECONDS,
@@ -257,7 +303,10 @@ def router(
 
     @routes.websocket("/ws")
     async def ws(
-        socket: WebSocket, session: str | None = None, after: Annotated[int, Query(ge=0, le=LAST)] = 0
+        socket: WebSocket,
+        session: str | None = None,
+        after: Annotated[int, Query(ge=0, le=LAST)] = 0,
+        blind: bool = False,
     ) -> None:
         """The same events as JSON texts, for programs."""
         try:
@@ -268,7 +317,7 @@ def router(
             return
         await socket.accept()
         both = [
-            asyncio.create_task(_send(socket, live, session, after)),
+            asyncio.create_task(_send(socket, live.follow(session, after, blind))),
             asyncio.create_task(_until_gone(socket)),
             asyncio.create_task(_until_refused(lambda: gate.user(socket))),
         ]
@@ -318,14 +367,14 @@ async def _until_refused(ask: Ask) -> None:
             continue  # nobody can know just now
 
 
-async def _sse(live: Live, session: str | None, after: int, ask: Ask) -> AsyncGenerator[bytes]:
+async def _sse(following: AsyncGenerator[Frame], ask: Ask) -> AsyncGenerator[bytes]:
     yield b"retry: 1000\n\n"
     streaming = asyncio.current_task()
     assert streaming is not None
     refused = asyncio.create_task(_until_refused(ask))
     refused.add_done_callback(lambda done: done.cancelled() or streaming.cancel())
     try:
-        async with aclosing(live.follow(session, after)) as frames:
+        async with aclosing(following) as frames:
             async for frame in frames:
                 yield frame.sse()
     except asyncio.CancelledError:
@@ -336,7 +385,7 @@ async def _sse(live: Live, session: str | None, after: int, ask: Ask) -> AsyncGe
         refused.cancel()
 
 
-async def _send(socket: WebSocket, live: Live, session: str | None, after: int) -> None:
-    async with aclosing(live.follow(session, after)) as frames:
+async def _send(socket: WebSocket, following: AsyncGenerator[Frame]) -> None:
+    async with aclosing(following) as frames:
         async for frame in frames:
             await socket.send_text(frame.json)

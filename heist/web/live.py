@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NamedTuple
 
 from heist import events as e
@@ -19,11 +20,21 @@ DELTA_SECONDS = 0.1
 _OVER = (e.MessageCompleted, e.MessageFailed, e.MessageInterrupted)
 
 
+_TELLING = ("suspicion.updated", "evidence.", "verdict.", "judge.")
+"""What the detector says, by the beginnings of its kinds; a player's own `suspicion.stated` is not of them."""
+
+
+def is_blind_to(kind: str) -> bool:
+    """Whether somebody who plays against the detector must not hear of this kind."""
+    return kind.startswith(_TELLING)
+
+
 class Frame(NamedTuple):
     """One event for a client; `seq` is None for what is never stored."""
 
     seq: int | None
     json: str
+    kind: str = ""
 
     def sse(self) -> bytes:
         """The frame as a server-sent event; the row number is its id, so that a client resumes after it."""
@@ -92,7 +103,7 @@ class Live:
 
     def _add(self, channel: str | None, recorded: Recorded) -> None:
         if listeners := self._channels.get(channel):
-            listeners.add(Frame(recorded.seq, recorded.json))
+            listeners.add(Frame(recorded.seq, recorded.json, recorded.event.kind))
 
     def _hear_delta(self, delta: e.MessageDelta) -> None:
         """Joins the words of a speaker until it is time to send them."""
@@ -116,9 +127,16 @@ class Live:
         if self._open >= self._streams:
             raise Unavailable(f"all {self._streams} event streams are taken; close one, or try again later")
 
-    async def follow(self, session_id: str | None, after: int) -> AsyncGenerator[Frame]:
+    async def follow(self, session_id: str | None, after: int, blind: bool = False) -> AsyncGenerator[Frame]:
         """Every event after row `after`, of one session or of the list of sessions, in order and none twice: from the
-        log, then what is being said this moment, then as it happens. Never ends by itself."""
+        log, then what is being said this moment, then as it happens. Never ends by itself. Who is `blind` hears nothing
+        that the detector says."""
+        async with aclosing(self._follow(session_id, after)) as frames:
+            async for frame in frames:
+                if not (blind and is_blind_to(frame.kind)):
+                    yield frame
+
+    async def _follow(self, session_id: str | None, after: int) -> AsyncGenerator[Frame]:
         channel = self._channels.setdefault(session_id, Channel())
         channel.clients += 1
         self._open += 1
@@ -147,7 +165,7 @@ class Live:
         while True:
             page = await asyncio.to_thread(self._queries.log, after, session_id, PAGE, kinds)
             for logged in page:
-                yield Frame(logged.seq, logged.json)
+                yield Frame(logged.seq, logged.json, logged.kind)
             if len(page) < PAGE:
                 return
             after = page[-1].seq

@@ -29,6 +29,11 @@ def router(gate: Gate, refusals: Refusals) -> APIRouter:
 
     @routes.get("/")
     @routes.get("/s/{session_id}")
+    @routes.get("/s/{session_id}/report")
+    @routes.get("/lab")
+    @routes.get("/lab/compare")
+    @routes.get("/play")
+    @routes.get("/play/{session_id}")
     async def page(request: Request) -> Response:
         try:
             await gate.user(request)

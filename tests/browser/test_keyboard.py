@@ -53,7 +53,7 @@ def test_the_keyboard_alone_logs_in_starts_pauses_steps_commands_and_stops(visit
 
     page.keyboard.press("Escape")
     taken = len(said(house, session_id))
-    page.keyboard.press("n")
+    page.keyboard.press(".")
     expect(page.locator("article.turn.done")).to_have_count(taken + 1)
 
     tab_to(page, "stop")
@@ -71,7 +71,19 @@ def test_s_starts_a_session_from_anywhere_in_the_lobby(page: Page) -> None:
 def test_tab_reaches_every_control_of_a_session(page: Page) -> None:
     watching(page, paused=True)
     see(page, "paused")
-    for control in ("theme", "pause", "step", "stop", "feed", "agent", "text", "Send Ctrl Enter", "activity"):
+    for control in (
+        "theme",
+        "pause",
+        "step",
+        "stop",
+        "filter",
+        "feed",
+        "activity",
+        "agent",
+        "text",
+        "Send Ctrl ↵",
+        "seek",
+    ):
         tab_to(page, control)
 
 
@@ -81,7 +93,7 @@ def test_the_keys_work_after_a_button_was_clicked(page: Page) -> None:
     see(page, "paused")
     expect(page.locator("article.turn.speaking")).to_have_count(0)
     taken = page.locator("article.turn.done").count()
-    page.keyboard.press("n")
+    page.keyboard.press(".")
     expect(page.locator("article.turn.done")).to_have_count(taken + 1)
     page.keyboard.press("C")
     expect(page.get_by_role("textbox", name="Order")).to_be_focused()
@@ -90,8 +102,8 @@ def test_the_keys_work_after_a_button_was_clicked(page: Page) -> None:
 def test_keys_do_nothing_while_somebody_writes(page: Page) -> None:
     watching(page, paused=True)
     see(page, "paused")
-    page.get_by_role("textbox", name="Order").press_sequentially("n c l t ")
-    expect(page.get_by_role("textbox", name="Order")).to_have_value("n c l t ")
+    page.get_by_role("textbox", name="Order").press_sequentially(". n c l t ")
+    expect(page.get_by_role("textbox", name="Order")).to_have_value(". n c l t ")
     see(page, "paused")
     expect(page.locator("article.turn")).to_have_count(0)
 

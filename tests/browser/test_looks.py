@@ -9,7 +9,10 @@ from tests.browser.conftest import NARROW, WIDE, Visit, see, watching
 from tests.conftest import House
 
 pytestmark = pytest.mark.browser
-BUDGET = 60_000
+BUDGET = 110_000
+PAGE_BUDGET = 85_000
+"""Bytes of all that one page loads, as they are."""
+PAGES = ("/s/{}", "/s/{}?at=30", "/play/{}", "/s/{}/report", "/lab", "/lab/compare?a={}&b={}", "/play")
 
 
 def blameless(page: Page) -> None:
@@ -70,6 +73,40 @@ def test_a_finished_session_and_one_with_an_error_are_accessible(visit: Visit, h
     blameless(page)
 
 
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_every_page_of_a_game_that_is_over_is_accessible_and_fits(
+    visit: Visit, house: House, size: tuple[int, int], scheme: str
+) -> None:
+    page = visit(house.login, size=size, scheme=scheme)
+    session_id = watching(page, rounds=2, seed=3, mole="hacker")
+    see(page, "completed")
+    page.locator("#reveal").click()
+    expect(page.locator("#verdict")).to_contain_text("The mole was")
+    for address in PAGES:
+        page.goto(address.format(session_id, session_id))
+        expect(page.locator("main:not([hidden]) section").first).to_be_visible()
+        page.wait_for_load_state("networkidle") if "/s/" not in address and "play/" not in address else see_moment(page)
+        blameless(page)
+        upright(page)
+    page.goto(f"/s/{session_id}")
+    see(page, "completed")
+    for opened in ("What hacker saw in turn 2", "Keys"):
+        page.get_by_role("button", name=opened, exact=True).click()
+        expect(page.locator("dialog")).to_be_visible()
+        blameless(page)
+        upright(page)
+        page.keyboard.press("Escape")
+        expect(page.locator("dialog")).to_be_hidden()
+    page.locator("details.data").evaluate_all("(all) => all.forEach((one) => { one.open = true })")
+    blameless(page)
+    upright(page)
+
+
+def see_moment(page: Page) -> None:
+    page.wait_for_function("() => document.querySelector('article.turn')")
+
+
 def test_a_page_of_a_window_of_320_pixels_still_fits(visit: Visit, house: House) -> None:
     page = visit(house.login, size=(320, 640))
     upright(page)
@@ -81,7 +118,7 @@ def test_a_page_of_a_window_of_320_pixels_still_fits(visit: Visit, house: House)
 def test_targets_are_at_least_24_pixels_high(page: Page) -> None:
     busy(page)
     small = page.evaluate(
-        "() => [...document.querySelectorAll('button, select, textarea, summary')]"
+        "() => [...document.querySelectorAll('button, select, textarea, summary, input')]"
         ".filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 24)"
         ".map((one) => one.outerHTML)"
     )
@@ -96,8 +133,43 @@ def test_no_agent_is_told_from_another_by_colour_alone(page: Page) -> None:
     assert page.locator("article.turn .shape").all_text_contents() == shapes
 
 
-def test_all_files_of_the_page_together_keep_the_budget() -> None:
+def test_all_files_together_and_those_of_each_page_keep_the_budget(page: Page) -> None:
     assert sum(file.stat().st_size for file in STATIC.iterdir()) <= BUDGET
+    session_id = watching(page, rounds=1)
+    see(page, "completed")
+    for address in ("/", *PAGES):
+        page.goto(address.format(session_id, session_id))
+        page.wait_for_timeout(500)
+        loaded = page.evaluate(
+            "() => performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
+        )
+        files = {path.removeprefix("/static/") for path in loaded if path.startswith("/static/")} | {"index.html"}
+        assert sum((STATIC / name).stat().st_size for name in files) <= PAGE_BUDGET, address
+
+
+def test_every_chart_has_a_label_and_a_table_and_can_be_taken_along(page: Page) -> None:
+    session_id = watching(page, rounds=2, seed=3)
+    see(page, "completed")
+    page.locator("#reveal").click()
+    expect(page.locator("#told figure")).to_have_count(1)
+    for address in (f"/s/{session_id}", f"/s/{session_id}/report"):
+        page.goto(address)
+        see_moment(page)
+        figures = page.locator("figure")
+        assert figures.count() >= 4
+        for figure in figures.all():
+            label = figure.locator("figcaption").inner_text()
+            expect(figure.locator("svg")).to_have_attribute("aria-label", label)
+            figure.locator("summary").click()
+            expect(figure.get_by_role("table", name=label)).to_be_visible()
+            assert figure.locator("tbody tr").count() or "Tool" in label
+    figure = page.locator("figure").first
+    label = figure.locator("figcaption").inner_text()
+    for kind, begins in (("SVG", "<svg"), ("CSV", '"'), ("JSON", "[")):
+        with page.expect_download() as download:
+            figure.get_by_role("button", name=f"{label} as {kind}").click()
+        assert download.value.suggested_filename.endswith(f".{kind.lower()}")
+        assert download.value.path().read_text(encoding="utf-8").startswith(begins)
 
 
 def test_every_answer_carries_the_policy(page: Page) -> None:

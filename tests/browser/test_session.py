@@ -34,14 +34,14 @@ def test_no_word_of_a_later_turn_is_missing_while_it_is_spoken(page: Page, house
     assert str(said(house, session_id)[1][2]).startswith(spoken)
 
 
-def test_space_pauses_n_takes_one_turn_and_space_resumes(page: Page, house: House) -> None:
+def test_space_pauses_a_dot_takes_one_turn_and_space_resumes(page: Page, house: House) -> None:
     session_id = watching(page, words_per_second=60)
     expect(page.locator("#m1")).to_be_visible()
     page.keyboard.press(" ")
     see(page, "paused")
     expect(page.locator("article.turn.speaking")).to_have_count(0)
     taken = len(said(house, session_id))
-    page.keyboard.press("n")
+    page.keyboard.press(".")
     expect(page.locator("article.turn.done")).to_have_count(taken + 1)
     see(page, "paused")
     assert len(said(house, session_id)) == taken + 1
@@ -84,7 +84,7 @@ def test_a_command_that_cannot_arrive_is_refused_in_words_and_stays_in_the_field
     watch.expect("status of 409")
     watching(page, paused=True)
     see(page, "paused")
-    page.keyboard.press("n")
+    page.keyboard.press(".")
     expect(page.locator("#m1.done")).to_be_visible()
     page.get_by_role("textbox", name="Order").fill("Say it again.")
     page.get_by_role("button", name="Send").click()
@@ -136,11 +136,11 @@ def test_who_reads_back_is_not_pulled_to_the_end_and_can_jump_there(page: Page) 
     watching(page, rounds=5, paused=True)
     for turn in range(1, 13):
         expect(page.locator("#step")).to_be_enabled()
-        page.keyboard.press("n")
+        page.keyboard.press(".")
         expect(page.locator(f"#m{turn}.done")).to_be_visible()
     page.locator("#feed").evaluate("(feed) => { feed.scrollTop = 0 }")
     expect(page.locator("#latest")).to_be_visible()
-    page.keyboard.press("n")
+    page.keyboard.press(".")
     expect(page.locator("#m13.done")).to_be_attached()
     assert page.locator("#feed").evaluate("(feed) => feed.scrollTop") == 0
     page.keyboard.press("l")

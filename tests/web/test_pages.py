@@ -1,5 +1,6 @@
 """The pages and the way in."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,23 @@ from starlette.testclient import TestClient
 
 from heist.web.pages import STATIC
 from tests.conftest import House
+from tests.record_demo import DEMO, KINDS
 
-BUDGET = 60_000
+BUDGET = 110_000
 
 
 def test_who_is_not_logged_in_gets_the_login_page(client: TestClient) -> None:
-    for path in ("/", "/s/anything", "/login", "/login?token=wrong"):
+    for path in (
+        "/",
+        "/s/anything",
+        "/s/anything/report",
+        "/lab",
+        "/lab/compare",
+        "/play",
+        "/play/anything",
+        "/login",
+        "/login?token=wrong",
+    ):
         answer = client.get(path)
         assert answer.status_code == 401
         assert "Open the address that the server printed" in answer.text
@@ -40,6 +52,14 @@ def test_everything_is_served_from_here_within_its_budget(browser: TestClient) -
         answer = browser.get(f"/static/{path.name}")
         assert answer.status_code == 200
         assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_the_recorded_game_of_the_empty_lobby_is_short_and_whole() -> None:
+    assert DEMO.stat().st_size <= 10_000
+    told = json.loads(DEMO.read_text(encoding="utf-8"))
+    assert (told[0]["kind"], told[-1]["kind"]) == ("session.started", "mole.revealed")
+    assert {event["kind"] for event in told} <= set(KINDS)
+    assert told[0]["simulated"]
 
 
 @pytest.mark.parametrize("name", ["../pages.py", "%2e%2e/pages.py", "..%2f..%2fcli.py", "nothing.js"])

@@ -1,27 +1,51 @@
 // Elements without markup: every text goes in as text, so that nothing an agent says can become part of the page.
 
 export const $ = (id) => document.getElementById(id);
+const SVG = $("drawing").namespaceURI;
 
 // element("p", { class: "x" }, "text", otherElement)
 export function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
+  return dress(document.createElement(name), attributes, children);
+}
+
+// The same for a drawing.
+export function shape(name, attributes = {}, ...children) {
+  return dress(document.createElementNS(SVG, name), attributes, children);
+}
+
+function dress(made, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value);
+    if (key === "click") made.addEventListener("click", value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return made;
+}
+
+export const button = (text, click, attributes = {}) => element("button", { type: "button", click, ...attributes }, text);
+
+// Puts children in place of those that are there. What somebody has opened stays open, and the focus where it is.
+export function fill(container, ...children) {
+  const controls = () => [...container.querySelectorAll("a, button, summary, input, [tabindex]")];
+  const opened = [...container.querySelectorAll("details[open]")].map((one) => one.dataset.key);
+  const at = controls().indexOf(document.activeElement);
+  container.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  container.querySelectorAll("details").forEach((one) => { if (one.dataset.key && opened.includes(one.dataset.key)) one.open = true; });
+  if (at >= 0) controls()[at]?.focus({ preventScroll: true });
 }
 
 export function time(iso) {
   return element("time", { datetime: iso, title: iso }, new Date(iso).toLocaleTimeString([], { hour12: false }));
 }
 
+export const percent = (share) => `${Math.round(share * 100)} %`;
+
 // A call of the API; a refusal is shown in its own words and answers null.
-export async function call(path, body) {
+export async function call(path, body, method = body === undefined ? "GET" : "POST") {
   let answer;
   try {
-    answer = await fetch(path, body === undefined ? {} : {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    answer = await fetch(path, body === undefined ? { method } : {
+      method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
   } catch {
     return refuse("The server does not answer. It may have been stopped.");
@@ -32,8 +56,32 @@ export async function call(path, body) {
   return content;
 }
 
+// What the log of a session holds after a place, page by page to `hear`; answers whether all of it came.
+export async function read(id, after, blind, hear) {
+  for (let next = after; next !== null;) {
+    const page = await call(`/api/sessions/${encodeURIComponent(id)}/log?after=${next}${blind ? "&blind=true" : ""}`);
+    if (!page) return false;
+    page.events.forEach(hear);
+    next = page.next;
+  }
+  return true;
+}
+
 export function refuse(sentence) {
   $("problem").textContent = sentence;
   $("problem").hidden = false;
   return null;
+}
+
+export function save(name, type, text) {
+  const link = element("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
+// A dialog with a title, that gives the focus back when it closes.
+export function ask(title, ...children) {
+  const close = button("Close", () => $("dialog").close());
+  $("dialog").replaceChildren(element("h2", { id: "dialog-title" }, title), ...children, close);
+  if (!$("dialog").open) $("dialog").showModal();
 }

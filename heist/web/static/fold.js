@@ -5,14 +5,24 @@ export const SHAPES = ["●", "■", "▲", "◆", "✚", "★"];
 
 export function empty() {
   return {
-    started: null, status: "", stopping: false, round: 0, turns: new Map(), agents: new Map(), commands: new Map(), activity: [],
+    started: null, status: "", why: "", stopping: false, round: 0, turns: new Map(), agents: new Map(), commands: new Map(), activity: [],
     tokens: 0, estimated: false, calls: 0, refused: 0, failed: 0, end: "",
-    plan: new Map(), guess: null, steps: [], outcome: null, revealed: null,
+    plan: new Map(), edits: new Map(), guess: null, steps: [], outcome: null, revealed: null,
+    seq: 0, before: "", follows: new Map(), names: new Map(), tools: new Map(), pulse: [], money: null,
+    suspicions: [], stated: [], evidence: [], models: new Map(),
   };
+}
+
+// The state after some events: what a replay, a report and a comparison begin with.
+export function fold(events) {
+  const state = empty();
+  events.forEach((event) => apply(state, event));
+  return state;
 }
 
 // Changes `state` by one event; answers the number of the turn that it touched, if any.
 export function apply(state, event) {
+  state.seq = event.seq ?? state.seq;
   switch (event.kind) {
     case "session.started": {
       Object.assign(state, { started: event, status: "running" });
@@ -23,14 +33,17 @@ export function apply(state, event) {
     }
     case "session.paused":
       state.status = "paused";
-      return note(state, event, `paused by ${event.by}${event.reason ? `: ${event.reason}` : ""}`);
+      state.why = `by ${event.by}${event.reason ? `: ${event.reason}` : ""}`;
+      return note(state, event, `paused ${state.why}`);
     case "session.stepped":
       return note(state, event, `one turn let through by ${event.by}`);
     case "session.resumed":
       state.status = "running";
+      state.why = "";
       return note(state, event, `resumed by ${event.by}`);
     case "session.recovered":
       state.status = "paused";
+      state.why = "after its server was gone";
       return note(state, event, "brought back by the server, paused");
     case "session.stopping":
       state.stopping = true;
@@ -59,7 +72,7 @@ export function apply(state, event) {
       Object.assign(done, {
         text: event.text, tokens: event.completion_tokens, estimated: event.estimated, ms: event.milliseconds, model: event.model,
       });
-      agent(state, event.agent).turns += 1;
+      hear(state, event);
       state.tokens += event.prompt_tokens + event.completion_tokens;
       state.estimated ||= event.estimated;
       return event.turn;
@@ -79,6 +92,9 @@ export function apply(state, event) {
     }
     case "tool.called": {
       state.calls += 1;
+      const use = state.tools.get(event.tool) ?? { ok: 0, failed: 0 };
+      use[event.success ? "ok" : "failed"] += 1;
+      state.tools.set(event.tool, use);
       const caller = agent(state, event.agent);
       caller.calls += 1;
       if (!event.success) {
@@ -116,8 +132,20 @@ export function apply(state, event) {
       return note(state, event, `command ${event.command} delivered to ${event.agent}`);
     case "plan.changed":
       state.plan.set(event.slot, event);
+      state.edits.set(event.slot, [...state.edits.get(event.slot) ?? [], event]);
       return note(state, event, `${event.agent} set ${event.slot} to ${event.value}${event.before === null ? "" : `, it was ${event.before}`}`);
+    case "suspicion.updated":
+      state.suspicions.push({ turn: event.turn ?? event.turns, agents: event.posterior ?? event.suspicions ?? {}, nobody: event.nobody ?? 0 });
+      state.evidence = event.evidence ?? state.evidence;
+      return undefined;
+    case "model.degraded":
+      state.models.set(event.server, event.reason);
+      return note(state, event, `${event.server} is given up on for a while: ${event.reason}`);
+    case "model.restored":
+      state.models.delete(event.server);
+      return note(state, event, `${event.server} answers again`);
     case "suspicion.stated":
+      state.stated.push({ turn: event.turns, agents: event.suspicions, nobody: event.nobody });
       return note(state, event, `${event.by} suspects somebody`);
     case "guess.made":
       state.guess = event;
@@ -154,6 +182,33 @@ function begin(turn) {
 function quiet(state, event, status) {
   agent(state, event.agent).speaking = false;
   return Object.assign(turn(state, event), { status, error: "" });
+}
+
+// What a message adds to who follows whom, who names whom, and what it took.
+function hear(state, event) {
+  agent(state, event.agent).turns += 1;
+  if (state.before) count(state.follows, state.before, event.agent);
+  state.before = event.agent;
+  for (const name of state.agents.keys()) {
+    if (name !== event.agent && named(event.text, name)) count(state.names, event.agent, name);
+  }
+  const [prompt, completion] = state.started?.budget?.prices?.[event.model] ?? [];
+  if (prompt !== undefined) state.money = (state.money ?? 0) + (event.prompt_tokens * prompt + event.completion_tokens * completion) / 1e6;
+  state.pulse.push({ turn: event.turn, agent: event.agent, ms: event.milliseconds, tokens: event.completion_tokens, prompt: event.prompt_tokens });
+}
+
+function count(pairs, one, other) {
+  const key = `${one} ${other}`;
+  pairs.set(key, (pairs.get(key) ?? 0) + 1);
+}
+
+// The name as a word of its own: "intel" is not in "intelligence".
+function named(text, name) {
+  const words = text.toLowerCase(), sought = name.toLowerCase();
+  for (let at = words.indexOf(sought); at >= 0; at = words.indexOf(sought, at + 1)) {
+    if (![words[at - 1], words[at + sought.length]].some((beside) => beside && /[\p{L}\p{N}_]/u.test(beside))) return true;
+  }
+  return false;
 }
 
 function agent(state, name) {

@@ -1,6 +1,9 @@
-// The game: the plan as it stands, the player's one guess, and what was sealed, once it is told.
+// The game: the player's suspicion and one guess, and what was sealed, once it is told.
 
-import { $, call, element } from "./dom.js";
+import { draw as redraw, losses, table } from "./charts.js";
+import { $, button, call, element, percent } from "./dom.js";
+import { show } from "./feed.js";
+import { curve } from "./panels.js";
 
 const ARMS = {
   none: () => "There was no mole.",
@@ -9,48 +12,83 @@ const ARMS = {
   incompetent: (told) => `There was no mole. ${told.holder} was careless, and meant well.`,
 };
 const RESULTS = { SUCCESS: "You were right.", FAILURE: "You were wrong.", BUSTED: "Nobody was accused, and there was one." };
+let address = "", plays = false;
 
-export function open(id) {
+export function open(session, blind) {
+  [address, plays] = [session, blind];
   $("guess").addEventListener("submit", (submitted) => {
     submitted.preventDefault();
-    call(`/api/sessions/${id}/guess`, { agent: $("guess").agent.value || null });
+    call(`${address}/guess`, { agent: $("guess").agent.value || null });
   });
-  $("reveal").addEventListener("click", () => call(`/api/sessions/${id}/reveal`, {}));
+  $("reveal").addEventListener("click", () => call(`${address}/reveal`, {}));
+  $("suspect").addEventListener("submit", state);
+  $("suspect").addEventListener("input", share);
 }
 
-export function draw(state, over) {
-  drawPlan(state.plan);
-  const { guess, revealed } = state;
+export function draw(now, over, night) {
+  const { guess, revealed, agents } = now;
   const select = $("guess").agent;
-  if (!select.options.length && state.agents.size) {
-    select.append(element("option", { value: "" }, "nobody"), ...[...state.agents.keys()].map((name) => element("option", { value: name }, name)));
+  if (!select.options.length && agents.size) {
+    select.append(element("option", { value: "" }, "nobody"), ...[...agents.keys()].map((name) => element("option", { value: name }, name)));
   }
   $("guess").hidden = Boolean(guess || revealed);
   $("reveal").hidden = !over || Boolean(revealed);
-  if (revealed) drawReveal(state);
+  if (plays) sliders(now);
+  const told = $("told");
+  told.hidden = !revealed;
+  if (revealed) drawReveal(now, night);
   else $("verdict").textContent = guess ? `Your guess: ${guess.agent ?? "nobody"}. The answer comes when the session is over.` : "";
 }
 
-function drawPlan(plan) {
-  const lines = [...plan.values()].flatMap((edit) => [
-    element("dt", {}, edit.slot),
-    element("dd", {}, element("strong", {}, String(edit.value)), " ", element("small", {}, `${edit.agent}, turn ${edit.turn}`)),
-  ]);
-  $("plan").replaceChildren(...(lines.length ? lines : [element("dt", {}, "Nothing is set yet.")]));
+// One slider for each agent and for nobody; what is noted stays on the server's record.
+function sliders({ agents, stated, revealed, round }) {
+  const form = $("suspect"), fields = $("shares");
+  form.hidden = Boolean(revealed);
+  if (!fields.children.length) {
+    const last = stated.at(-1);
+    fields.append(...[...[...agents.keys()].map((name) => [name, last?.agents[name]]), ["", last?.nobody]].map(([name, before]) => element("label", {},
+      element("span", {}, name || "nobody", " ", element("output", {})), element("input", { type: "range", name: `of ${name}`, min: 0, max: 100, value: Math.round((before ?? 1 / (agents.size + 1)) * 100) }))));
+    share();
+  }
+  $("noted").textContent = stated.length ? `Noted ${stated.length} times, last after turn ${stated.at(-1).turn}.` : `Round ${round}: nothing noted yet.`;
 }
 
-function drawReveal({ revealed, outcome, steps }) {
+const inputs = () => [...$("shares").querySelectorAll("input")];
+
+function share() {
+  const sum = inputs().reduce((total, input) => total + Number(input.value), 0) || 1;
+  inputs().forEach((input) => { input.parentElement.querySelector("output").textContent = percent(input.value / sum); });
+}
+
+function state(submitted) {
+  submitted.preventDefault();
+  const agents = Object.fromEntries(inputs().map((input) => [input.name.slice(3), Number(input.value)]));
+  const { "": nobody, ...others } = agents;
+  call(`${address}/suspicions`, { agents: others, nobody });
+}
+
+// The sum over all, nobody among them, of the squared distance from the truth: 0 knew it, 2 was sure of somebody else.
+export function brier(told, mole) {
+  const shares = { ...told.agents, "": told.nobody };
+  return Object.entries(shares).reduce((sum, [name, given]) => sum + (given - Number(name === (mole ?? ""))) ** 2, 0);
+}
+
+function drawReveal(now, night) {
+  const { revealed, outcome, steps, stated, suspicions } = now;
   const guessed = revealed.guess ? `You said ${revealed.guess}. ` : "You accused nobody. ";
   $("verdict").textContent = `${guessed}${RESULTS[revealed.result]} ${ARMS[revealed.arm](revealed)} ` +
     `The plan came out ${revealed.outcome}: ${revealed.score} of ${revealed.reference} points.`;
-  $("acts").replaceChildren(...revealed.acts.map((act) => element("li", {},
-    element("a", { href: `#m${act.turn}` }, `turn ${act.turn}`), ` ${act.what || act.did}`,
-    act.costs ? element("strong", { class: "error" }, ` −${act.costs} (${act.slots.join(", ")})`) : null,
-  )));
-  $("account").hidden = !steps.length;
-  $("account").querySelector("ol").replaceChildren(
-    ...steps.map((step) => element("li", { class: step.costs ? "error" : null },
-      `${step.clock} ${step.place}: ${step.text}${step.costs ? ` −${step.costs} % (${step.slot})` : ""}`)),
-    ...Object.entries(outcome?.damage ?? {}).map(([agent, points]) => element("li", {}, `${agent}: ${points} points lost`)),
-  );
+  const scores = [["you", stated], ["the detector", suspicions]].filter(([, told]) => told.length)
+    .map(([who, told]) => [who, Number(brier(told.at(-1), revealed.mole).toFixed(3))]);
+  redraw($("told"),
+    element("p", {}, button("▶ Play the night", night)),
+    ...stated.length ? [curve("Your suspicion by turn", "turn", now, stated)] : [],
+    ...scores.length ? [table("Brier scores, 0 is best and 2 worst", ["who", "score"], scores)] : [],
+    losses(outcome?.damage ?? {}),
+    element("ol", { class: "acts" }, ...revealed.acts.map((act) => element("li", {},
+      button(`turn ${act.turn}`, () => show(act.turn)), ` ${act.what || act.did}`,
+      act.costs ? element("strong", { class: "error" }, ` −${act.costs} (${act.slots.join(", ")})`) : null))),
+    element("details", { "data-key": "account" }, element("summary", {}, "How the plan went, minute by minute"),
+      element("ol", {}, ...steps.map((step) => element("li", { class: step.costs ? "error" : null },
+        `${step.clock} ${step.place}: ${step.text}${step.costs ? ` −${step.costs} % (${step.slot})` : ""}`)))));
 }

@@ -1,6 +1,8 @@
 // The lobby: who would speak, the start form, and the sessions as they come and go.
 
 import { $, call, element } from "./dom.js";
+import { article } from "./feed.js";
+import { apply, empty } from "./fold.js";
 import { follow } from "./stream.js";
 
 const rows = new Map(); // session id -> its row
@@ -49,6 +51,7 @@ async function sessions(link) {
   if (!page) return;
   append(page.sessions);
   $("none").hidden = rows.size > 0;
+  if (!rows.size) demo();
   follow({ after: page.seq }, hear, link);
 }
 
@@ -85,4 +88,28 @@ function row(session) {
   );
   rows.set(session.session_id, made);
   return made;
+}
+
+// A first visit explains itself: a recorded game, played as it would be live; who wants no motion gets it as a whole.
+async function demo() {
+  const events = await fetch("/static/demo.json").then((answer) => answer.json(), () => []);
+  const state = empty(), box = $("demo"), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const shown = new Map();
+  for (const event of events) {
+    if ($("none").hidden) return;
+    const at = apply(state, event), edit = event.kind === "plan.changed";
+    if (at !== undefined && state.turns.get(at).text) {
+      const turn = state.turns.get(at), made = article(turn, state.agents.get(turn.agent), null);
+      made.removeAttribute("id");
+      made.querySelector("a").removeAttribute("href");
+      shown.get(at)?.remove();
+      shown.set(at, made);
+      box.append(made);
+    } else if (edit) box.append(element("p", { class: "meta" }, `▪ ${event.agent} sets ${event.slot} to ${event.value}`));
+    else if (event.kind === "mole.revealed") box.append(element("p", {}, element("strong", {}, event.mole ? `The mole was ${event.mole}.` : "There was no mole."), ` The plan came out ${event.outcome}.`));
+    else continue;
+    if (still) continue;
+    box.scrollTop = box.scrollHeight;
+    await new Promise((resume) => setTimeout(resume, edit ? 400 : 1600));
+  }
 }

@@ -1,10 +1,11 @@
 // Which page this is, the link to the server, the theme and the keys.
 
-import { $, element } from "./dom.js";
-import * as lobby from "./lobby.js";
-import * as session from "./session.js";
+import { $, ask, element } from "./dom.js";
 
-const path = location.pathname.match(/^\/s\/([^/]+)$/);
+const [, place = "", name = "", part = ""] = location.pathname.split("/").map(decodeURIComponent);
+const KEYS = [["Space", "pause, go on; hold the replay"], [".", "one turn"], ["J K", "next message, the one before"], ["N P", "the same, of those with a flag"],
+  ["/", "filter: agent:hacker tool:fail flag:yes text"], ["1–6", "one agent alone"], ["[ ]", "one event back, on"], ["{ }", "one round back, on"],
+  ["L", "live, and the latest message"], ["C", "command"], ["G", "guess"], ["E", "evidence"], ["S", "start, in the lobby"], ["T", "light or dark"], ["Esc", "leave a field"]];
 
 function link(word) {
   $("link").textContent = word;
@@ -18,27 +19,40 @@ function link(word) {
 }
 
 function switchTheme() {
-  const dark = getComputedStyle(document.documentElement).colorScheme === "dark";
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("theme", dark ? "light" : "dark");
+  const next = getComputedStyle(document.documentElement).colorScheme === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = next;
+  localStorage.setItem("theme", next);
 }
 
-const keys = {
-  t: switchTheme,
-  ...(path ? session.keys : { s: () => $("start").requestSubmit() }),
-};
+const help = () => ask("Keys", element("dl", { class: "keys" }, ...KEYS.flatMap(([key, does]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, does)])));
+const keys = { t: switchTheme, "?": help };
 
 document.addEventListener("keydown", (key) => {
-  // A field keeps every key, a button only those that press it: after a click on Pause, N must still take a step.
-  const writing = key.target.closest("input, textarea, select");
+  // A field keeps every key, a button only those that press it: after a click on Pause, a dot must still take a step.
+  const writing = key.target.closest("input:not([type=range]), textarea, select, dialog");
   const pressing = [" ", "Enter"].includes(key.key) && key.target.closest("button, a, summary");
   const act = keys[key.key.toLowerCase()];
   if (key.key === "Escape") document.activeElement.blur();
-  if (writing || pressing || key.repeat || key.ctrlKey || key.metaKey || key.altKey || !act) return;
+  if (writing || pressing || (key.repeat && !"jknp[]".includes(key.key)) || key.ctrlKey || key.metaKey || (key.altKey && !"[]{}".includes(key.key)) || !act) return;
   key.preventDefault();
   act();
 });
 
 $("theme").addEventListener("click", switchTheme);
-if (path) session.open(decodeURIComponent(path[1]), link);
-else lobby.open(link);
+$("help").addEventListener("click", help);
+
+async function open() {
+  if (place === "s" && part === "report") return (await import("./report.js")).open(name);
+  if (place === "s" || (place === "play" && name)) {
+    const session = await import("./session.js");
+    Object.assign(keys, session.keys);
+    return session.open(name, link, place === "play");
+  }
+  if (place === "play") return (await import("./play.js")).open();
+  if (place === "lab") return (await import("./lab.js"))[name === "compare" ? "compare" : "open"]();
+  const lobby = await import("./lobby.js");
+  keys.s = () => $("start").requestSubmit();
+  return lobby.open(link);
+}
+
+open();

@@ -1,23 +1,30 @@
-// One session: the fold drawn on the page, and the controls.
+// One session: the fold drawn on the page, at this moment or at an earlier one, and the controls.
 
-import { $, call, element, refuse, time } from "./dom.js";
-import { apply, empty } from "./fold.js";
+import { spark } from "./charts.js";
+import { $, ask, button, call, element, fill, percent, read, refuse, time } from "./dom.js";
+import * as feed from "./feed.js";
+import { apply, empty, fold } from "./fold.js";
 import * as game from "./game.js";
+import * as panels from "./panels.js";
+import * as replay from "./replay.js";
 import { follow } from "./stream.js";
 
-const drawn = new Map(); // turn -> its article
 const OVER = ["completed", "stopped", "failed"];
-let state = empty(), id = "", dirty = new Set(), scheduled = false;
+const log = [];
+let present = empty(), state = present; // as it is, and as it is shown: another state while an earlier moment is
+let applied = 0, id = "", blind = false, dirty = new Set(), stale = true, scheduled = false;
 let sought = location.hash.slice(1); // an address of a message leads to it, and holds it in view until the reader moves
 let followsEnd = !sought;
 
-export async function open(sessionId, link) {
+export async function open(sessionId, link, isBlind) {
   id = sessionId;
+  blind = isBlind;
   document.title = `heist: ${id}`;
-  if (!await call(`/api/sessions/${encodeURIComponent(id)}`)) return;
+  if (!await call(address())) return;
   $("session").hidden = false;
+  document.body.classList.toggle("blind", blind);
   $("pause").addEventListener("click", pause);
-  $("step").addEventListener("click", () => order("step"));
+  $("step").addEventListener("click", step);
   $("stop").addEventListener("click", stop);
   $("command").addEventListener("submit", command);
   $("command").text.addEventListener("keydown", (key) => {
@@ -27,42 +34,109 @@ export async function open(sessionId, link) {
     $("feed").addEventListener(moved, () => { sought = ""; }, { passive: true });
   }
   $("feed").addEventListener("scroll", () => {
-    const feed = $("feed");
+    const box = $("feed");
     if (sought) return;
-    followsEnd = feed.scrollHeight - feed.scrollTop - feed.clientHeight < 60;
+    followsEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
     $("latest").hidden = followsEnd;
   });
   $("latest").addEventListener("click", latest);
-  game.open(id);
-  follow({ session: id }, hear, link);
+  $("report").href = `/s/${encodeURIComponent(id)}/report`;
+  game.open(address(), blind);
+  feed.open(id);
+  replay.open(log, show);
+  await read(id, 0, blind, hear);
+  if (blind && present.revealed) await seeAll();
+  const at = Number(new URLSearchParams(location.search).get("at"));
+  if (at) replay.seek(log.filter((event) => event.seq <= at).length);
+  health();
+  follow({ session: id, ...(blind && { blind: true }), after: present.seq }, hear, link, async (after) => {
+    await read(id, after, blind, hear);
+    return present.seq;
+  });
 }
 
+const address = (rest = "") => `/api/sessions/${encodeURIComponent(id)}${rest}`;
+
 export const keys = {
-  " ": pause,
-  n: () => !$("step").disabled && order("step"),
+  " ": () => replay.isLive() ? pause() : replay.play(),
+  ".": step,
+  j: () => feed.step(1), k: () => feed.step(-1),
+  n: () => feed.step(1, feed.flagged), p: () => feed.step(-1, feed.flagged),
+  "/": () => $("filter").focus(),
+  "[": () => replay.move(-1), "]": () => replay.move(1),
+  "{": () => replay.round(-1), "}": () => replay.round(1),
   c: () => $("command").text.focus(),
+  g: () => (blind ? $("suspect").querySelector("input") ?? $("guess").agent : $("guess").agent).focus(),
+  e: () => $("evidence").querySelector("button")?.focus(),
   l: latest,
+  ...Object.fromEntries([1, 2, 3, 4, 5, 6].map((number) => [number, () => {
+    const name = [...state.agents.keys()][number - 1];
+    if (name) feed.seek(`agent:${name}`);
+  }])),
 };
 
 function hear(event) {
-  const turn = apply(state, event);
-  if (turn !== undefined) dirty.add(turn);
-  if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
-  if (!scheduled) {
-    scheduled = true;
-    requestAnimationFrame(draw);
+  if (event.seq !== undefined) {
+    log.push(event);
+    stale = true;
   }
+  const turn = apply(present, event);
+  if (turn !== undefined && state === present) dirty.add(turn);
+  if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
+  if (/^session\.(paused|resumed)|^message\.failed/.test(event.kind) && scheduled === false) health();
+  if (event.kind === "session.started") panels.job(event.scenario).then(() => { stale = true; schedule(); });
+  if (event.kind === "mole.revealed" && blind && !$("session").hidden) seeAll();
+  schedule();
+}
+
+// After the reveal a player sees what the detector said all along.
+async function seeAll() {
+  if (!blind) return;
+  blind = false;
+  document.body.classList.remove("blind");
+  const all = [];
+  if (!await read(id, 0, false, (event) => all.push(event))) return;
+  log.splice(0, log.length, ...all);
+  present = fold(log);
+  show(null);
+}
+
+// The state after so many events of the log; null is now.
+function show(count) {
+  const before = state;
+  if (count === null) state = present;
+  else if (state === present || count < applied) {
+    state = fold(log.slice(0, count));
+    applied = count;
+  } else {
+    for (; applied < count; applied += 1) dirty.add(apply(state, log[applied]));
+  }
+  if (state !== before) $("activity").replaceChildren();
+  followsEnd = true;
+  stale = true;
+  schedule();
+}
+
+function schedule() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(draw);
 }
 
 function draw() {
   scheduled = false;
-  [...dirty].sort((one, other) => one - other).forEach((turn) => drawTurn(state.turns.get(turn)));
+  feed.draw(state, dirty);
   dirty = new Set();
   drawHead();
   drawCrew();
-  drawCommands();
-  drawActivity();
-  game.draw(state, OVER.includes(state.status));
+  if (stale) {
+    stale = false;
+    drawCommands();
+    drawActivity();
+    panels.draw(state);
+    game.draw(state, OVER.includes(present.status), replay.night);
+    replay.draw();
+  }
   if (sought) document.getElementById(sought)?.scrollIntoView();
   if (followsEnd && !sought) $("feed").scrollTop = $("feed").scrollHeight;
   else $("latest").hidden = false;
@@ -72,95 +146,77 @@ function drawHead() {
   const { started, status } = state;
   if (!started) return;
   const total = started.rounds * started.seats.length;
-  const over = OVER.includes(status);
   $("headline").replaceChildren(
     element("strong", {}, started.title), ` ${id} `,
     started.simulated ? element("span", { class: "pill simulated" }, "simulated") : element("span", { class: "pill" }, started.model),
   );
-  const speaking = [...state.agents.values()].some((agent) => agent.speaking);
-  const closed = over || state.stopping;
   $("goal").textContent = started.goal;
-  $("status").textContent = over ? status : state.stopping ? "stopping" : status === "paused" && speaking ? "pausing" : status;
+  const word = worded(state);
+  $("status").textContent = word;
   $("status").className = `pill ${status}`;
+  $("why").textContent = word === "paused" ? state.why : "";
   const done = [...state.turns.values()].filter((turn) => ["done", "failed"].includes(turn.status)).length;
+  const took = state.pulse.slice(-12).map((one) => one.ms);
   $("progress").textContent = `round ${state.round}/${started.rounds} · turn ${done}/${total} · ` +
-    `${state.estimated ? "about " : ""}${state.tokens.toLocaleString()} tokens · ${state.calls} tool calls, ${state.refused} refused or failed`;
-  $("pause").firstChild.textContent = status === "paused" ? "Resume " : "Pause ";
+    `${state.estimated ? "about " : ""}${state.tokens.toLocaleString()} tokens${state.money === null ? "" : ` · ${state.money.toFixed(4)} money`} · ` +
+    `${state.calls} tool calls, ${state.refused} refused or failed${took.length ? ` · ${Math.round(took.at(-1)).toLocaleString()} ms ${spark(took)}` : ""}`;
+  control();
+}
+
+const speaks = (one) => [...one.agents.values()].some((agent) => agent.speaking);
+
+function worded(one) {
+  if (OVER.includes(one.status)) return one.status;
+  if (one.stopping) return "stopping";
+  return one.status === "paused" && speaks(one) ? "pausing" : one.status;
+}
+
+// The controls are of now, whatever moment is shown.
+function control() {
+  const over = OVER.includes(present.status), closed = over || present.stopping;
+  $("pause").firstChild.textContent = present.status === "paused" ? "Resume " : "Pause ";
   $("pause").disabled = closed;
-  $("step").disabled = closed || speaking || status !== "paused";
+  $("step").disabled = closed || speaks(present) || present.status !== "paused";
   $("stop").disabled = over;
-  $("stop").textContent = state.stopping && !over ? "Stop now" : "Stop";
-  for (const control of $("command").elements) control.disabled = closed;
+  $("stop").textContent = present.stopping && !over ? "Stop now" : "Stop";
+  for (const field of $("command").elements) field.disabled = closed;
 }
 
 function drawCrew() {
-  $("agents").replaceChildren(...[...state.agents.values()].map((agent) => element("li",
+  const told = state.suspicions.at(-1)?.agents, closed = OVER.includes(present.status);
+  fill($("agents"), ...[...state.agents.values()].map((agent) => element("li",
     { class: `agent c${agent.colour}${agent.speaking ? " speaking" : ""}` },
     element("span", { class: "shape", "aria-hidden": "true" }, agent.shape),
-    element("span", {}, element("strong", {}, agent.name),
+    element("span", {}, element("strong", {}, agent.name), told ? ` ${percent(told[agent.name] ?? 0)}` : null,
       agent.speaking ? element("span", { class: "typing" }, "speaking") : null, element("small", {}, agent.role),
       element("small", {}, `${count(agent.turns, "message")} · ${count(agent.calls, "tool call")}${agent.refused ? ` · ${agent.refused} failed` : ""}`),
-      element("small", { class: "scopes" }, agent.quarantined ? "in quarantine: no tools" : agent.scopes.join(", ") || "no tools")),
+      element("small", { class: "scopes" }, agent.quarantined ? "in quarantine: no tools" : agent.scopes.join(", ") || "no tools"),
+      closed ? null : button(agent.quarantined ? "release" : "quarantine", () => isolate(agent),
+        { class: "saw", "aria-label": `${agent.quarantined ? "Release" : "Quarantine"} ${agent.name}` })),
   )));
   const select = $("command").agent;
   if (!select.options.length) select.append(...[...state.agents.keys()].map((name) => element("option", { value: name }, name)));
 }
 
-function drawTurn(turn) {
-  const agent = state.agents.get(turn.agent) ?? { shape: "?", colour: 0, role: "" };
-  const opens = (turn.turn - 1) % (state.started?.seats.length ?? 1) === 0;
-  const made = element("article",
-    { class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}`, "data-opens": opens && `Round ${turn.round}` },
-    element("header", {},
-      element("span", { class: "shape", "aria-hidden": "true" }, agent.shape), " ",
-      element("strong", {}, turn.agent), " ",
-      element("a", { class: "meta", href: `#m${turn.turn}` }, `turn ${turn.turn}, round ${turn.round}`), " ",
-      element("span", { class: "meta" }, `· ${meta(turn)}`),
-    ),
-    ...turn.tools.map(drawTool),
-    turn.text ? element("p", {}, turn.text) : null,
-    turn.error ? element("p", { class: "error" }, `✕ ${turn.status === "interrupted" ? "cut off" : "no message"}: ${turn.error}`) : null,
-  );
-  const before = drawn.get(turn.turn);
-  if (before) redraw(before, made);
-  else $("feed").insertBefore(made, later(turn.turn));
-  drawn.set(turn.turn, before ?? made);
-}
-
-// Changes only what is new: a tool's result that somebody has opened stays open, and the focus stays where it is.
-function redraw(article, made) {
-  const kept = article.querySelectorAll("details").length;
-  const [header, ...rest] = [...made.children];
-  article.className = made.className;
-  if (!article.firstElementChild.isEqualNode(header)) article.firstElementChild.replaceWith(header);
-  [...article.children].slice(1 + kept).forEach((child) => child.remove());
-  article.append(...rest.slice(kept));
-}
-
-// The article that a turn's own must stand before. At full speed a turn's first words can overtake the turn before.
-function later(turn) {
-  let found = null;
-  for (let one = $("feed").lastElementChild; one && Number(one.id.slice(1)) > turn; one = one.previousElementSibling) found = one;
-  return found;
-}
-
-function meta(turn) {
-  if (turn.status === "speaking") return "speaking…";
-  if (turn.status !== "done") return turn.status;
-  return `${turn.estimated ? "about " : ""}${turn.tokens} tokens, ${(turn.ms / 1000).toFixed(1)} s`;
+function isolate({ name, quarantined }) {
+  const path = address(`/quarantine/${encodeURIComponent(name)}`);
+  if (quarantined) {
+    call(path, undefined, "DELETE");
+    return;
+  }
+  const reason = element("input", { name: "reason", maxlength: 300 });
+  const form = element("form", {}, element("label", {}, "Reason, which it gets to read ", reason),
+    element("button", { class: "main" }, "Put in quarantine"));
+  form.addEventListener("submit", async (submitted) => {
+    submitted.preventDefault();
+    if (await call(path, { reason: reason.value }, "PUT")) $("dialog").close();
+  });
+  ask(`Quarantine ${name}`, element("p", {}, "Its tokens die at once. It goes on speaking, without tools."), form);
+  reason.focus();
 }
 
 function count(number, noun) {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
-}
-
-function drawTool(call) {
-  const values = call.arguments && typeof call.arguments === "object" ? Object.values(call.arguments) : [call.arguments];
-  return element("details", { class: call.success ? "tool" : "tool failed" },
-    element("summary", {}, `${call.success ? "✓" : "✕"} ${call.tool}(${values.join(", ")})`,
-      call.success ? null : element("span", { class: "pill failed" }, call.fault)),
-    element("pre", {}, call.result),
-  );
 }
 
 function drawCommands() {
@@ -179,28 +235,39 @@ function drawActivity() {
   }
 }
 
-async function order(verb, query = "") {
-  return call(`/api/sessions/${id}/${verb}${query}`, {});
+// How the model servers are: asked when a session opens, pauses or goes on, for their breakers belong to the house.
+async function health() {
+  const found = await fetch("/health").then((answer) => answer.json(), () => ({ models: [] }));
+  $("health").replaceChildren(...found.models.map(({ server, state: breaker, reason }) => element("span",
+    { class: `pill ${breaker === "closed" ? "live" : "failed"}`, title: reason || server },
+    breaker === "closed" ? "model ok" : `✕ model ${breaker.replace("_", " ")}: ${reason}`)));
 }
 
+const order = (verb, query = "") => call(address(`/${verb}${query}`), {});
+
 function pause() {
-  if (!$("pause").disabled) order(state.status === "paused" ? "resume" : "pause");
+  if (!$("pause").disabled) order(present.status === "paused" ? "resume" : "pause");
+}
+
+function step() {
+  if (!$("step").disabled) order("step");
 }
 
 async function stop() {
-  await order("stop", state.stopping ? "?now=true" : "");
+  await order("stop", present.stopping ? "?now=true" : "");
 }
 
 async function command(submitted) {
   submitted.preventDefault();
   const form = $("command");
-  const sent = await call(`/api/sessions/${id}/commands`, { agent: form.agent.value, text: form.text.value });
+  const sent = await call(address("/commands"), { agent: form.agent.value, text: form.text.value });
   if (sent) form.text.value = "";
 }
 
 function latest() {
   sought = "";
   followsEnd = true;
+  replay.live();
   $("latest").hidden = true;
   $("feed").scrollTop = $("feed").scrollHeight;
 }

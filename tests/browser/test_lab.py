@@ -1,0 +1,82 @@
+"""The lab, the comparison and the case file."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from heist import events as e
+from tests.browser.conftest import log, said, see, shown, start, watching
+from tests.conftest import House
+
+pytestmark = pytest.mark.browser
+
+
+def over(page: Page, **order: object) -> str:
+    session_id = watching(page, **{"rounds": 2, **order})
+    see(page, "completed")
+    return session_id
+
+
+def test_the_lab_lists_all_sessions_with_their_results_after_the_reveal(page: Page) -> None:
+    told = over(page, seed=3, mole="hacker")
+    page.locator("#guess").get_by_role("combobox").select_option("hacker")
+    page.get_by_role("button", name="Say so, once").click()
+    expect(page.locator("#verdict")).to_contain_text("You were right")
+    untold = over(page, seed=4, mole="intel")
+    page.goto("/lab")
+    rows = page.get_by_role("table", name="All sessions").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.filter(has_text=told)).to_contain_text("SUCCESS")
+    expect(rows.filter(has_text=untold)).not_to_contain_text("mole")
+    expect(page.locator("#page")).to_contain_text("1 guesses right, 21 to 100 % with 95 % confidence")
+    page.get_by_role("link", name="SUCCESS").click()
+    expect(rows).to_have_count(1)
+
+
+def test_two_sessions_stand_side_by_side_with_the_place_where_they_part(page: Page, house: House) -> None:
+    one, other = over(page, seed=3), over(page, seed=4)
+    page.goto("/lab")
+    page.get_by_role("radio", name=f"{one} as a").check()
+    page.get_by_role("radio", name=f"{other} as b").check()
+    page.get_by_role("button", name="Compare a with b").click()
+    expect(page.locator("#divergence")).to_contain_text("They part at event")
+    both = [said(house, session_id) for session_id in (one, other)]
+    first = next(left[0] for left, right in zip(*both, strict=True) if left[2] != right[2])
+    expect(page.locator("#divergence")).to_contain_text(f"differs is in turn {first}.")
+    expect(page.locator(".pair").first.locator("article")).to_have_count(2)
+    differing = [left[0] for left, right in zip(*both, strict=True) if left[2] != right[2]]
+    expect(page.locator(".differs")).to_have_count(2 * len(differing))
+    page.goto(f"/lab/compare?a={one}&b={one}")
+    expect(page.locator("#divergence")).to_have_text("They tell the same from the first event to the last.")
+
+
+def test_the_case_file_holds_the_whole_conversation_and_no_mole_before_the_reveal(page: Page, house: House) -> None:
+    session_id = over(page, seed=3, mole="hacker")
+    page.get_by_role("link", name="Report").click()
+    expect(page.get_by_role("heading", name="Case file")).to_be_visible()
+    assert shown(page) == said(house, session_id)
+    expect(page.locator("#page")).to_contain_text("sealed")
+    expect(page.locator("#page")).not_to_contain_text("The mole was")
+    page.goto(f"/s/{session_id}")
+    see(page, "completed")
+    page.locator("#reveal").click()
+    expect(page.locator("#verdict")).to_contain_text("The mole was hacker")
+    page.goto(f"/s/{session_id}/report")
+    expect(page.locator("#page")).to_contain_text("The mole was hacker")
+    steps = [event for event in log(house, session_id) if isinstance(event, e.OutcomeStep)]
+    expect(page.get_by_role("table", name="The night, minute by minute").locator("tbody tr")).to_have_count(len(steps))
+    page.emulate_media(media="print")
+    expect(page.locator("body > header")).to_be_hidden()
+    assert page.locator("article.turn p").last.is_visible()
+
+
+def test_an_empty_lobby_plays_a_recorded_game_until_there_is_a_session(page: Page) -> None:
+    expect(page.locator("#demo article.turn").first).to_be_visible()
+    expect(page.locator("#none")).to_contain_text("simulated crew")
+    start(page)
+    expect(page.locator("#demo")).to_be_hidden()
+
+
+def test_who_wants_no_motion_gets_the_recorded_game_as_a_whole(page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.goto("/")
+    expect(page.locator("#demo")).to_contain_text("The mole was", timeout=2000)
