@@ -1,5 +1,7 @@
 // Elements without markup: every text goes in as text, so that nothing an agent says can become part of the page.
 
+import { judged } from "./suspicion.js";
+
 export const $ = (id) => document.getElementById(id);
 const SVG = $("drawing").namespaceURI;
 
@@ -56,14 +58,17 @@ export async function call(path, body, method = body === undefined ? "GET" : "PO
   return content;
 }
 
-// What the log of a session holds after a place, page by page to `hear`; answers whether all of it came.
+// What the log of a session holds after a place, in order to `hear`, with the detector's word after each message unless
+// it is read blind; answers whether all of it came.
 export async function read(id, after, blind, hear) {
+  const told = [];
   for (let next = after; next !== null;) {
     const page = await call(`/api/sessions/${encodeURIComponent(id)}/log?after=${next}${blind ? "&blind=true" : ""}`);
     if (!page) return false;
-    page.events.forEach(hear);
+    told.push(...page.events);
     next = page.next;
   }
+  (blind ? told : await judged(id, told)).forEach(hear);
   return true;
 }
 

@@ -135,8 +135,8 @@ export function apply(state, event) {
       state.edits.set(event.slot, [...state.edits.get(event.slot) ?? [], event]);
       return note(state, event, `${event.agent} set ${event.slot} to ${event.value}${event.before === null ? "" : `, it was ${event.before}`}`);
     case "suspicion.updated":
-      state.suspicions.push({ turn: event.turn ?? event.turns, agents: event.posterior ?? event.suspicions ?? {}, nobody: event.nobody ?? 0 });
-      state.evidence = event.evidence ?? state.evidence;
+      state.suspicions.push({ turn: event.turn, agents: event.posterior, nobody: event.nobody });
+      if (typeof event.evidence?.[0] === "object") state.evidence = event.evidence; // live it is told by number alone
       return undefined;
     case "model.degraded":
       state.models.set(event.server, event.reason);

@@ -8,7 +8,9 @@ import * as game from "./game.js";
 import * as panels from "./panels.js";
 import * as replay from "./replay.js";
 import { follow } from "./stream.js";
+import { cited } from "./suspicion.js";
 
+const WEIGH_MS = 1500;
 const OVER = ["completed", "stopped", "failed"];
 const log = [];
 let present = empty(), state = present; // as it is, and as it is shown: another state while an earlier moment is
@@ -76,6 +78,10 @@ export const keys = {
 };
 
 function hear(event) {
+  if (event.kind === "suspicion.updated" && event.seq === undefined) {
+    event.seq = present.seq; // it has no place of its own in the log, and is shown where it came
+    weigh();
+  }
   if (event.seq !== undefined) {
     log.push(event);
     stale = true;
@@ -87,6 +93,18 @@ function hear(event) {
   if (event.kind === "session.started") panels.job(event.scenario).then(() => { stale = true; schedule(); });
   if (event.kind === "mole.revealed" && blind && !$("session").hidden) seeAll();
   schedule();
+}
+
+let weighing = 0;
+
+// What the evidence is, a moment after the detector has spoken.
+function weigh() {
+  clearTimeout(weighing);
+  weighing = setTimeout(async () => {
+    present.evidence = await cited(id);
+    stale = true;
+    schedule();
+  }, WEIGH_MS);
 }
 
 // After the reveal a player sees what the detector said all along.

@@ -1,0 +1,29 @@
+// The detector's word. No log holds it, because whoever has the log can work it out again; so the server is asked.
+
+// The events of a log, with `suspicion.updated` after each message that they hold.
+export async function judged(id, events) {
+  if (!events.some((event) => event.kind === "message.completed")) return events;
+  const [moments, evidence] = await Promise.all([quietly(`/detection/sessions/${encodeURIComponent(id)}/verdicts`), cited(id)]);
+  const standing = new Map((moments ?? []).filter((moment) => moment.nobody !== null).map((moment) => [moment.turn, moment]));
+  return events.flatMap((event) => {
+    const moment = event.kind === "message.completed" && standing.get(event.turn);
+    if (!moment) return [event];
+    const seen = evidence.filter((item) => item.turns.every((turn) => turn <= event.turn));
+    return [event, { ...moment, kind: "suspicion.updated", session_id: id, seq: event.seq, at: event.at, evidence: seen }];
+  });
+}
+
+// The evidence as it stands now, the weightiest first.
+export async function cited(id) {
+  const verdict = await quietly("/detection/analyze", { session_id: id });
+  return (verdict?.evidence ?? []).filter((item) => item.hit !== null && item.quote)
+    .sort((one, other) => Math.abs(other.weight) - Math.abs(one.weight));
+}
+
+// Without a complaint on the page: a session that cannot be judged is no fault of its reader's.
+async function quietly(path, body) {
+  const answer = await fetch(path, body && {
+    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+  }).catch(() => null);
+  return answer?.ok ? answer.json() : null;
+}
