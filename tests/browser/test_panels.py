@@ -49,8 +49,18 @@ def verdict(turn: int, quote: str, hacker: float, reason: str = "It is not so.")
     }
 
 
-def test_nothing_is_drawn_of_a_detector_that_has_not_spoken(page: Page) -> None:
-    watching(page, rounds=1, seed=3)
+def judging(page: Page, moments: list[dict[str, object]]) -> None:
+    """The detector has said this of a session after each of its messages, for this page."""
+    evidence = moments[-1]["evidence"] if moments else []
+    page.route(re.compile(r"/verdicts$"), lambda route: route.fulfill(json=moments))
+    page.route(re.compile(r"/detection/analyze$"), lambda route: route.fulfill(json={"evidence": evidence}))
+
+
+def test_nothing_is_drawn_of_a_detector_that_abstains(page: Page) -> None:
+    session_id = watching(page, rounds=1, seed=3)
+    see(page, "completed")
+    judging(page, [])
+    page.goto(f"/s/{session_id}")
     see(page, "completed")
     expect(page.locator("#suspicion-panel")).to_be_hidden()
     expect(page.locator("#evidence-panel")).to_be_hidden()
@@ -63,7 +73,7 @@ def test_suspicion_is_a_curve_for_each_agent_and_for_nobody_and_evidence_leads_t
     see(page, "completed")
     text = str(said(house, session_id)[1][2])
     quote = text[3:20]
-    tell(page, [verdict(1, quote, 0.2), verdict(2, quote, 0.6)])
+    judging(page, [verdict(1, quote, 0.2), verdict(2, quote, 0.6)])
     page.goto(f"/s/{session_id}")
     chart = page.get_by_role("img", name="Suspicion by turn")
     expect(chart.locator(".curve")).to_have_count(7)
@@ -79,6 +89,23 @@ def test_suspicion_is_a_curve_for_each_agent_and_for_nobody_and_evidence_leads_t
     page.locator("#suspicion summary").click()
     row = page.get_by_role("table", name="Suspicion by turn").locator("tbody tr").last
     expect(row).to_contain_text("0.6")
+
+
+@pytest.mark.mission("S11", "S13")
+def test_the_detector_speaks_while_they_do_and_the_same_is_there_when_the_page_is_opened_again(
+    page: Page, house: House
+) -> None:
+    session_id = watching(page, rounds=2, seed=7, mole="intel", strategy="wrong_tools", words_per_second=60)
+    chart = page.get_by_role("img", name="Suspicion by turn")
+    expect(chart.locator(".curve")).to_have_count(7)
+    see(page, "completed")
+    expect(page.locator("#evidence li").first).to_be_visible()
+    page.goto(f"/s/{session_id}")
+    expect(chart.locator(".curve")).to_have_count(7)
+    page.locator("#suspicion summary").click()
+    rows = page.get_by_role("table", name="Suspicion by turn").locator("tbody tr")
+    expect(rows).to_have_count(12)
+    expect(page.locator("#evidence li").first).to_contain_text("turn")
 
 
 def test_hostile_words_of_a_detector_a_plan_and_an_end_stay_words(page: Page) -> None:
