@@ -19,7 +19,7 @@ DROPPED = {
     "tool.called": ("form", "fault"),
     "mole.revealed": ("briefs", "facts", "seed", "acts", "by", "strategy", "damage"),
 }
-LONGEST = 400
+LONGEST = 160
 """Characters of a tool's result: the rest is in the bank's papers, which a visitor has not asked for."""
 
 

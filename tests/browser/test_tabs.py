@@ -7,7 +7,6 @@ from tests.browser.conftest import linked, said, see, shown, start
 from tests.conftest import House
 
 pytestmark = pytest.mark.browser
-STREAMS = "() => performance.getEntriesByType('resource').filter((one) => one.name.includes('/api/events')).length"
 
 
 def tabs(page: Page, house: House, count: int, session_id: str) -> list[Page]:
@@ -59,3 +58,42 @@ def test_a_tab_that_comes_in_the_middle_of_a_message_shows_its_beginning(page: P
     whole = {f"m{number}": str(text) for number, _, text in said(house, session_id)}
     assert whole[str(turn)].startswith(begun[:25])
     page.locator("#stop").click()
+
+
+def test_a_tab_that_misses_what_another_tells_it_reads_it_from_the_log(page: Page, house: House) -> None:
+    session_id = start(page, paused=True)
+    other = page.context.new_page()
+    # The channel of this tab loses every second event.
+    other.add_init_script(
+        """(() => {
+          let number = 0;
+          const { set } = Object.getOwnPropertyDescriptor(BroadcastChannel.prototype, 'onmessage');
+          Object.defineProperty(BroadcastChannel.prototype, 'onmessage', {
+            set(hear) { set.call(this, (told) => { if (!told.data.event || number++ % 2) hear(told); }); },
+          });
+        })()"""
+    )
+    page.goto(f"/s/{session_id}")
+    see(page, "paused")
+    linked(page, "live")
+    other.goto(f"/s/{session_id}")
+    see(other, "paused")
+    for done in range(1, 4):
+        expect(page.locator("#step")).to_be_enabled()
+        page.locator("#step").click()
+        expect(page.locator("article.turn.done")).to_have_count(done)
+    page.locator("#stop").click()
+    see(page, "stopped")
+    page.locator("#reveal").click()
+    expect(page.locator("#verdict")).to_contain_text("The plan came out")
+    expect(other.locator("article.turn.done")).to_have_count(3)
+    assert shown(other) == said(house, session_id)
+
+
+def test_a_list_in_a_second_tab_shows_sessions_of_the_first(page: Page) -> None:
+    other = page.context.new_page()
+    other.goto("/")
+    linked(other, "live")
+    session_id = start(page, paused=True)
+    for tab in (page, other):
+        expect(tab.locator("#sessions tr", has_text=session_id)).to_be_visible()

@@ -52,7 +52,19 @@ async function sessions(link) {
   append(page.sessions);
   $("none").hidden = rows.size > 0;
   if (!rows.size) demo();
-  follow({ after: page.seq }, hear, link);
+  follow({ after: page.seq }, hear, link, missed);
+}
+
+// The newest sessions once more, for a tab that has missed what another told.
+async function missed() {
+  const page = await call("/api/sessions");
+  page?.sessions.reverse().forEach((session) => {
+    const before = rows.get(session.session_id), now = row(session);
+    if (before) before.replaceWith(now);
+    else $("sessions").prepend(now);
+  });
+  $("none").hidden = rows.size > 0;
+  return page?.seq;
 }
 
 async function older() {

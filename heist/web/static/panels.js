@@ -43,7 +43,7 @@ function pulse(label, state, field) {
 
 function item(told) {
   const turn = told.turns?.[0] ?? told.turn, sign = told.hit === false ? "−" : "+";
-  return element("li", {}, button(`${sign} ${told.agent}: “${told.quote}”`, () => show(turn, told.quote)),
+  return element("li", {}, button(`${sign} ${told.agent}: ${told.quote ? `“${told.quote}”` : told.check ?? "noted"}`, () => show(turn, told.quote)),
     element("small", {}, ` ${told.reason ?? told.why ?? ""} (turn ${turn}${told.weight === undefined ? "" : `, ${told.weight.toFixed(2)} nats`})`));
 }
 

@@ -14,7 +14,7 @@ const WEIGH_MS = 1500;
 const OVER = ["completed", "stopped", "failed"];
 const log = [];
 let present = empty(), state = present; // as it is, and as it is shown: another state while an earlier moment is
-let applied = 0, id = "", blind = false, dirty = new Set(), stale = true, scheduled = false;
+let applied = 0, id = "", blind = false, following = false, dirty = new Set(), stale = true, scheduled = false;
 let sought = location.hash.slice(1); // an address of a message leads to it, and holds it in view until the reader moves
 let followsEnd = !sought;
 
@@ -47,10 +47,11 @@ export async function open(sessionId, link, isBlind) {
   feed.open(id);
   replay.open(log, show);
   await read(id, 0, blind, hear);
-  if (blind && present.revealed) await seeAll();
+  if (present.revealed) await seeAll();
   const at = Number(new URLSearchParams(location.search).get("at"));
   if (at) replay.seek(log.filter((event) => event.seq <= at).length);
   health();
+  following = true;
   follow({ session: id, ...(blind && { blind: true }), after: present.seq }, hear, link, async (after) => {
     await read(id, after, blind, hear);
     return present.seq;
@@ -89,9 +90,9 @@ function hear(event) {
   const turn = apply(present, event);
   if (turn !== undefined && state === present) dirty.add(turn);
   if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
-  if (/^session\.(paused|resumed)|^message\.failed/.test(event.kind) && scheduled === false) health();
+  if (following && /^session\.(paused|resumed)|^message\.failed/.test(event.kind)) health();
   if (event.kind === "session.started") panels.job(event.scenario).then(() => { stale = true; schedule(); });
-  if (event.kind === "mole.revealed" && blind && !$("session").hidden) seeAll();
+  if (following && event.kind === "mole.revealed") seeAll();
   schedule();
 }
 

@@ -14,12 +14,14 @@ export function follow(query, hear, link, mend = () => {}) {
   function told(event, before) {
     if (event.seq === undefined) return hear(event);
     if (event.seq <= last) return undefined;
-    if (before > last && !leads) {
-      mending ??= Promise.resolve(mend(last)).then((reached) => { mending = null; last = Math.max(last, reached ?? 0); });
-      return mending.then(() => told(event, last));
-    }
+    if (before > last && !leads) return catchUp().then(() => told(event, last));
     last = event.seq;
     return hear(event);
+  }
+
+  function catchUp() {
+    mending ??= Promise.resolve(mend(last)).then((reached) => { mending = null; last = Math.max(last, reached ?? 0); });
+    return mending;
   }
 
   function say(now) {
@@ -30,10 +32,12 @@ export function follow(query, hear, link, mend = () => {}) {
 
   others.onmessage = ({ data }) => {
     if (data.hello && leads) {
-      others.postMessage({ word });
+      others.postMessage({ word, reached: last });
       if (spoken) others.postMessage({ event: spoken, before: 0 });
-    } else if (!leads && data.word) link(data.word);
-    else if (!leads && data.event) told(data.event, data.before);
+    } else if (!leads && data.word) {
+      link(data.word);
+      if (data.reached > last) catchUp(); // what came while this tab was opening
+    } else if (!leads && data.event) told(data.event, data.before);
   };
   others.postMessage({ hello: true });
 
