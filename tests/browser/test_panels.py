@@ -81,6 +81,25 @@ def test_suspicion_is_a_curve_for_each_agent_and_for_nobody_and_evidence_leads_t
     expect(row).to_contain_text("0.6")
 
 
+def test_a_word_of_a_detector_that_has_no_place_in_the_log_is_drawn_too(page: Page) -> None:
+    session_id = watching(page, rounds=1, seed=3)
+    see(page, "completed")
+    told = {**verdict(3, "", 0.4), "evidence": ["2.hacker.contradiction.road!", "1.planner.hedge.talk-"]}
+
+    def longer(route: Route) -> None:
+        answer = route.fetch()
+        content = answer.json()
+        content["events"].append({"at": content["events"][-1]["at"], "session_id": session_id, **told})
+        route.fulfill(response=answer, json=content)
+
+    page.route(re.compile(r"/log\?"), longer)
+    page.goto(f"/s/{session_id}")
+    expect(page.get_by_role("img", name="Suspicion by turn")).to_be_visible()
+    expect(page.locator("#evidence button")).to_have_text(["+ hacker: contradiction, road", "− planner: hedge, talk"])
+    page.locator("#evidence button").first.click()
+    expect(page.locator("#m2")).to_be_focused()
+
+
 def test_hostile_words_of_a_detector_a_plan_and_an_end_stay_words(page: Page) -> None:
     session_id = watching(page, rounds=1, seed=3)
     see(page, "completed")

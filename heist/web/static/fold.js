@@ -136,7 +136,7 @@ export function apply(state, event) {
       return note(state, event, `${event.agent} set ${event.slot} to ${event.value}${event.before === null ? "" : `, it was ${event.before}`}`);
     case "suspicion.updated":
       state.suspicions.push({ turn: event.turn ?? event.turns, agents: event.posterior ?? event.suspicions ?? {}, nobody: event.nobody ?? 0 });
-      state.evidence = event.evidence ?? state.evidence;
+      state.evidence = event.evidence?.map((item) => typeof item === "string" ? cited(item) : item) ?? state.evidence;
       return undefined;
     case "model.degraded":
       state.models.set(event.server, event.reason);
@@ -182,6 +182,12 @@ function begin(turn) {
 function quiet(state, event, status) {
   agent(state, event.agent).speaking = false;
   return Object.assign(turn(state, event), { status, error: "" });
+}
+
+// An item of evidence by its id alone: turn, agent, check, what it is about, and a sign for whom it speaks.
+function cited(id) {
+  const [turn, agent, check, about] = id.slice(0, -1).split(".");
+  return { turns: [Number(turn)], agent, check: `${check}, ${about}`, quote: "", hit: { "!": true, "-": false }[id.at(-1)] ?? null };
 }
 
 // What a message adds to who follows whom, who names whom, and what it took.

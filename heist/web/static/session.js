@@ -77,10 +77,8 @@ export const keys = {
 };
 
 function hear(event) {
-  if (event.seq !== undefined) {
-    log.push(event);
-    stale = true;
-  }
+  if (event.seq !== undefined) log.push(event);
+  if (event.kind !== "message.delta") stale = true; // a detector's word has no place in the log either
   const turn = apply(present, event);
   if (turn !== undefined && state === present) dirty.add(turn);
   if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
