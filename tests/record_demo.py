@@ -11,7 +11,7 @@ from typing import Any
 from heist.web.pages import STATIC
 
 DEMO = STATIC / "demo.json"
-ORDER = ("--seed", "11", "--rounds", "2", "--mole", "random", "--strategy", "false_info", "--rate", "9")
+ORDER = ("--seed", "11", "--rounds", "1", "--mole", "random", "--strategy", "false_info", "--rate", "9")
 KINDS = ("session.started", "round.started", "message.completed", "tool.called", "plan.changed", "mole.revealed")
 DROPPED = {
     "session.started": ("goal", "memory", "budget", "process", "server", "llm", "tools", "context", "crew"),
