@@ -22,6 +22,7 @@ def playing(page: Page, **order: object) -> str:
     return session_id
 
 
+@pytest.mark.mission("B7")
 def test_a_player_notes_suspicions_guesses_once_and_sees_who_was_nearer(page: Page, house: House) -> None:
     session_id = playing(page, rounds=2, words_per_second=300)
     page.wait_for_function("() => document.querySelectorAll('#shares input').length === 7")
