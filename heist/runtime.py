@@ -172,6 +172,7 @@ class Runtime:
             await self.inventory.restore()
             if recover:
                 await self.sessions.recover()
+                await self.games.recover()
             yield self
         finally:
             await self.sessions.close()

@@ -62,7 +62,8 @@ class Games:
             past = await self._open(session_id)
             conversation = past.conversation()
             if conversation.guess is not None:
-                raise Conflict(f"the guess of {session_id} is made; the answer comes when the session is over")
+                when = "ask for the reveal" if conversation.over else "the answer comes when the session is over"
+                raise Conflict(f"the guess of {session_id} is made; {when}")
             if agent is not None:
                 conversation.check_agent(agent)
             made = GuessMade(session_id=session_id, by=principal.name, turns=conversation.turns, agent=agent)
@@ -80,6 +81,11 @@ class Games:
             if not conversation.over:
                 raise Conflict(f"the session {session_id} is not over; stop it, or wait for its end")
             await self._end(past, conversation, principal.name)
+
+    async def recover(self) -> None:
+        """Ends the games that a guess had ended when the process was gone."""
+        for session_id in await asyncio.to_thread(self._queries.guessed):
+            await self._end_if_guessed(session_id)
 
     async def tally(self, principal: Principal) -> list[Tally]:
         """What came of the games that are over, by arm and strategy."""

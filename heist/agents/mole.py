@@ -42,10 +42,10 @@ class Strategy(Brief):
 class Shares(Section):
     """How often each arm is drawn."""
 
-    mole: float = Field(6, ge=0)
-    none: float = Field(2, ge=0)
-    placebo: float = Field(1, ge=0)
-    incompetent: float = Field(1, ge=0)
+    mole: float = Field(6, ge=0, allow_inf_nan=False)
+    none: float = Field(2, ge=0, allow_inf_nan=False)
+    placebo: float = Field(1, ge=0, allow_inf_nan=False)
+    incompetent: float = Field(1, ge=0, allow_inf_nan=False)
 
 
 class Rules(Section):
@@ -129,7 +129,8 @@ def cast(rules: Rules, wanted: Wish, names: Sequence[str], seed: int) -> Cast:
     changes nothing but what was wished for. Raises `NotFound` for an unknown strategy."""
     arm = wanted.arm or _arm(rules.arms, seed)
     holder = None if arm == "none" else wanted.holder or stream(seed, "mole").choice(sorted(names))
-    strategy = wanted.strategy or stream(seed, "strategy").choice(sorted(rules.strategies))
+    drawn = stream(seed, "strategy").choice(sorted(rules.strategies))
+    strategy = drawn if wanted.strategy is None else wanted.strategy
     if strategy not in rules.strategies:
         raise NotFound(f"there is no strategy {strategy[:64]!r}; there are: {', '.join(sorted(rules.strategies))}")
     rate = rules.rate if wanted.rate is None else wanted.rate

@@ -166,6 +166,16 @@ class Queries:
         some = select(*columns).where(games.c.session_id.in_(session_ids))
         return [Ended._make(row) for row in self._rows(some)]
 
+    def guessed(self) -> list[str]:
+        """Sessions that are over, with a guess and without a reveal: there are some only after a kill."""
+        over = sessions.c.status.in_(["completed", "stopped", "failed"])
+        made = select(events.c.session_id).where(events.c.kind == "guess.made")
+        revealed = select(games.c.session_id)
+        some = select(sessions.c.session_id).where(
+            over, sessions.c.session_id.in_(made), sessions.c.session_id.not_in(revealed)
+        )
+        return [row.session_id for row in self._rows(some)]
+
     def sealed(self, session_id: str) -> list[str]:
         """The bodies of the events of a session that nobody is to see before its reveal, in order."""
         some = select(sealed.c.body).where(sealed.c.session_id == session_id).order_by(sealed.c.number)

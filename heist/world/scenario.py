@@ -337,7 +337,7 @@ def _check_text(scenario: Scenario, text: str, *place: str | int) -> None:
 def read(folder: Path, name: str) -> Scenario:
     """Reads `folder/scenarios/name.yaml`; raises `ConfigError`."""
     path = folder / "scenarios" / f"{name}.yaml"
-    if not path.is_file():
+    if path.parent != folder / "scenarios" or not path.is_file():
         raise ConfigError(
             f"there is no scenario {name!r} in {path.parent}; there are: {', '.join(names(folder)) or 'none'}"
         )

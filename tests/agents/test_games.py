@@ -262,3 +262,15 @@ async def test_nothing_public_of_fifty_games_names_a_part_or_a_way_before_the_re
         saw = "".join(one.model_dump_json() for one in seen)
         for told in (body, row, saw):
             assert not sealed_words.search(told)
+
+
+@pytest.mark.mission("B8")
+async def test_a_kill_between_the_guess_and_the_reveal_loses_no_game(settings: Settings) -> None:
+    async with Runtime(settings).opened() as before:
+        session_id = await play(before, mole="hacker")
+        made = e.GuessMade(session_id=session_id, by="user", turns=12, agent="hacker")
+        await before.bus.publish(made)  # and then the process is gone
+    async with Runtime(settings).opened() as after:
+        assert revealed(after, session_id).result == "SUCCESS"
+    async with Runtime(settings).opened() as again:
+        assert len([one for one in public(again, session_id) if isinstance(one, e.OutcomeDecided)]) == 1

@@ -143,3 +143,16 @@ def test_a_wrong_file_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "strategies.yaml").write_text(whole.replace("rate: 6", "rate: 11"))
     with pytest.raises(ConfigError, match=r"strategies.yaml, line \d+: rate: input should be less than or equal to 10"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("share", [".inf", ".nan", "-1"])
+def test_a_share_that_is_no_share_is_refused(tmp_path: Path, share: str) -> None:
+    whole = (shipped("config") / "strategies.yaml").read_text()
+    (tmp_path / "strategies.yaml").write_text(whole.replace("  mole: 6", f"  mole: {share}"))
+    with pytest.raises(ConfigError, match=r"line \d+: arms.mole: input should be"):
+        read(tmp_path)
+
+
+def test_a_strategy_without_a_name_is_unknown() -> None:
+    with pytest.raises(NotFound, match="there is no strategy ''"):
+        cast(RULES, Wish("mole", None, ""), CREW, 7)

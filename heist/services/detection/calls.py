@@ -18,7 +18,10 @@ _TROUBLE = re.compile(
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_SUM = re.compile(r"(?<![\d:.=])(\d[\d\s()]*[-+*×][-\d\s+*×()]*\d\)?)\s*(?:=|is|makes|gives)\s*(\d{1,6})(?![\d:])")
+_SUM = re.compile(
+    r"(?<![\d:.=])(\d[\d\s()]{0,40}[-+*×][-\d\s+*×()]{0,60}\d\)?)\s{0,3}(?:=|is|makes|gives)\s{0,3}(\d{1,6})(?![\d:])"
+)
+"""Bounded, so that a message of nothing but numbers takes no longer than another."""
 
 
 class Calls:

@@ -34,6 +34,10 @@ MOST = 2000
 LONGEST = 20_000
 
 
+NOBODY = "nobody"
+"""What verdicts call the case that there is no mole; no agent has this name."""
+
+
 class Spoken(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     agent: str = Field(max_length=64)
@@ -279,8 +283,10 @@ class Desk:
         names = record.agents or tuple(dict.fromkeys(speakers))
         if strangers := [name for name in speakers if name not in names]:
             raise Invalid(f"{strangers[0][:64]!r} speaks and is not among the agents")
-        if not names or len(set(names)) < len(names):
-            raise Invalid("a record needs agents, each once, or somebody who speaks")
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise Invalid("a record needs at least two agents, each once: those who speak, or a list of all")
+        if unnamed := [name for name in names if not name.strip() or not name.isprintable() or name == NOBODY]:
+            raise Invalid(f"{unnamed[0][:64]!r} is no name of an agent")
         known = None
         if record.scenario is not None and (known := self.schema(record.scenario)) is None:
             raise NotFound(f"there is no scenario {record.scenario[:64]!r} that can be read")

@@ -37,7 +37,7 @@ export function draw(now, over, night) {
   const told = $("told");
   told.hidden = !revealed;
   if (revealed) drawReveal(now, night);
-  else $("verdict").textContent = guess ? `Your guess: ${guess.agent ?? "nobody"}. The answer comes when the session is over.` : "";
+  else $("verdict").textContent = guess ? `Your guess: ${guess.agent ?? "nobody"}. ${over ? "Ask for the answer." : "The answer comes when the session is over."}` : "";
 }
 
 // One slider for each agent and for nobody; what is noted stays on the server's record.

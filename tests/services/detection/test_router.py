@@ -81,7 +81,7 @@ def test_a_record_is_judged_and_the_liar_is_found(house: House, headers: dict[st
 
 
 def test_a_record_without_a_scenario_gets_a_reason_and_no_number(house: House, headers: dict[str, str]) -> None:
-    record = {"messages": [{"agent": "a", "text": "Hello."}]}
+    record = {"messages": [{"agent": name, "text": "Hello."} for name in "ab"]}
     answer = house.http.post("/detection/suggest", json={"record": record}, headers=headers).json()
     assert "no scenario" in answer["abstained"]
     assert (answer["confidence"], answer["suspicion_scores"]) == (None, {})
@@ -118,7 +118,9 @@ def test_every_detector_is_listed_and_answers(house: House, headers: dict[str, s
         ({"record": LIAR, "detector": "oracle"}, 404, "there is no detector 'oracle'"),
         ({"record": {**LIAR, "scenario": "moon"}}, 404, "there is no scenario 'moon' that can be read"),
         ({"record": {**LIAR, "agents": ["planner"]}}, 422, "'lookout' speaks and is not among the agents"),
-        ({"record": {"messages": []}}, 422, "a record needs agents"),
+        ({"record": {"messages": []}}, 422, "a record needs at least two agents"),
+        ({"record": {"messages": [{"agent": "a", "text": "x"}]}}, 422, "a record needs at least two agents"),
+        ({"record": {"messages": [], "agents": ["a", "nobody"]}}, 422, "is no name of an agent"),
         ({"record": {"messages": [{"agent": "a"}]}}, 422, "text"),
     ],
 )

@@ -23,6 +23,8 @@ class Keywords:
     async def assess(self, case: Case) -> Verdict:
         if not case.members:
             return abstention(case.session_id, self.name, case.turns, "there is nobody to suspect", case.model)
+        if not case.said:
+            return abstention(case.session_id, self.name, case.turns, "nobody has spoken", case.model)
         lines = _lines(case)
         raw: dict[Family, dict[str, float]] = {
             family: {name: self._words(family, lines[name]) for name in case.names} for family in FAMILIES

@@ -1,5 +1,6 @@
 """Evidence rules: every agent by what it said and did, against what it knew."""
 
+import asyncio
 from typing import NamedTuple
 
 from heist.services.detection import bayes, verdict
@@ -125,6 +126,10 @@ class Rules:
         return assessment
 
     async def assess(self, case: Case) -> Verdict:
+        """In a thread: a long case must keep nobody else waiting."""
+        return await asyncio.to_thread(self._assess, case)
+
+    def _assess(self, case: Case) -> Verdict:
         assessment = self.assessed(case)
         if assessment is None:
             return verdict.abstention(case.session_id, self.name, case.turns, NO_SCHEMA, case.model)
