@@ -75,6 +75,7 @@ export function apply(state, event) {
       hear(state, event);
       state.tokens += event.prompt_tokens + event.completion_tokens;
       state.estimated ||= event.estimated;
+      if (event.standing) stand(state, event.standing);
       return event.turn;
     }
     case "message.failed": {
@@ -135,9 +136,7 @@ export function apply(state, event) {
       state.edits.set(event.slot, [...state.edits.get(event.slot) ?? [], event]);
       return note(state, event, `${event.agent} set ${event.slot} to ${event.value}${event.before === null ? "" : `, it was ${event.before}`}`);
     case "suspicion.updated":
-      state.suspicions.push({ turn: event.turn, agents: event.posterior, nobody: event.nobody });
-      if (typeof event.evidence?.[0] === "object") state.evidence = event.evidence; // live it is told by number alone
-      return undefined;
+      return stand(state, event);
     case "model.degraded":
       state.models.set(event.server, event.reason);
       return note(state, event, `${event.server} is given up on for a while: ${event.reason}`);
@@ -162,6 +161,13 @@ export function apply(state, event) {
     default:
       return undefined;
   }
+}
+
+// How a detector sees the session; of its evidence the numbers alone are told live.
+function stand(state, told) {
+  state.suspicions.push({ turn: told.turn, agents: told.posterior, nobody: told.nobody });
+  if (typeof told.evidence?.[0] === "object") state.evidence = told.evidence;
+  return undefined;
 }
 
 function turn(state, event) {

@@ -85,6 +85,11 @@ export function draw() {
     mark.glyph, shape("title", {}, mark.title))));
 }
 
+// What was scanned is not as it was.
+export function rescan() {
+  scanned = Infinity;
+}
+
 function scan() {
   if (scanned > log.length) [marks, scanned, before] = [[], 0, null];
   for (; scanned < log.length; scanned += 1) {
@@ -100,8 +105,9 @@ function marked(event) {
     case "command.issued": return ["order", "◆", `command to ${event.agent}`];
     case "plan.changed": return ["edit", "▪", `${event.slot}: ${event.value}`];
     case "mole.revealed": return ["end", "★", "the reveal"];
-    case "suspicion.updated": {
-      const now = event.posterior ?? event.suspicions ?? {}, last = before;
+    case "message.completed": {
+      if (!event.standing) return null;
+      const now = event.standing.posterior, last = before;
       before = now;
       const jumped = Object.keys(now).find((name) => Math.abs(now[name] - (last?.[name] ?? now[name])) > JUMP);
       return jumped ? ["jump", "▲", `suspicion of ${jumped}`] : null;

@@ -80,7 +80,11 @@ export const keys = {
 
 function hear(event) {
   if (event.kind === "suspicion.updated" && event.seq === undefined) {
-    event.seq = present.seq; // it has no place of its own in the log, and is shown where it came
+    // It has no place of its own in the log: it belongs to the message that it is about.
+    const said = log.findLast((one) => one.kind === "message.completed" && one.turn === event.turn);
+    if (said) said.standing = event;
+    replay.rescan();
+    stale = true;
     weigh();
   }
   if (event.seq !== undefined) {

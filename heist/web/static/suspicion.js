@@ -1,15 +1,15 @@
 // The detector's word. No log holds it, because whoever has the log can work it out again; so the server is asked.
 
-// The events of a log, with `suspicion.updated` after each message that they hold.
+// The events of a log, each message with how the detector saw the session after it as its `standing`.
 export async function judged(id, events) {
   if (!events.some((event) => event.kind === "message.completed")) return events;
   const [moments, evidence] = await Promise.all([quietly(`/detection/sessions/${encodeURIComponent(id)}/verdicts`), cited(id)]);
   const standing = new Map((moments ?? []).filter((moment) => moment.nobody !== null).map((moment) => [moment.turn, moment]));
-  return events.flatMap((event) => {
+  return events.map((event) => {
     const moment = event.kind === "message.completed" && standing.get(event.turn);
-    if (!moment) return [event];
+    if (!moment) return event;
     const seen = evidence.filter((item) => item.turns.every((turn) => turn <= event.turn));
-    return [event, { ...moment, kind: "suspicion.updated", session_id: id, seq: event.seq, at: event.at, evidence: seen }];
+    return { ...event, standing: { ...moment, evidence: seen } };
   });
 }
 
