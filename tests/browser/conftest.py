@@ -187,6 +187,23 @@ def shown(page: Page) -> list[list[object]]:
     return conversation
 
 
+PARTS = ("#status", "#progress", "#agents", "#plan", "#whom", "#tools", "#commands", "#activity", "#where")
+
+
+def told(page: Page) -> list[str | None]:
+    """What stands beside the conversation, whether it is in view or not."""
+    return [page.locator(part).text_content() for part in PARTS]
+
+
+def see_alike(one: Page, other: Page) -> None:
+    """Two pages come to show the same: the detector's last word comes a moment after the crew's."""
+    for _ in range(50):
+        if (shown(one), told(one)) == (shown(other), told(other)):
+            return
+        one.wait_for_timeout(100)
+    assert (shown(one), told(one)) == (shown(other), told(other))
+
+
 def log(house: House, session_id: str) -> list[e.Event]:
     return [e.parse(row.body) for row in house.runtime.queries.log(0, session_id, 10_000)]
 
