@@ -143,7 +143,7 @@ class Runtime:
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)
-        self.desk = Desk(settings.config, self.queries, self.source)
+        self.desk = Desk(settings.config, self.queries, self.source, self.telemetry)
         self.watch = Watch(self.desk, self.bus, self.telemetry)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
