@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 import time
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
@@ -38,6 +40,12 @@ SECRET = "a secret for tests alone, long enough for any key"
 def pytest_configure(config: pytest.Config) -> None:
     """A test that lets go of its engine leaves what connections it has to the collector, of which psycopg warns."""
     config.addinivalue_line("filterwarnings", "ignore:<psycopg.Connection:ResourceWarning")
+
+
+def pytest_sessionfinish() -> None:
+    """The same at the very end, when no filter counts any more."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
 
 
 @pytest.fixture

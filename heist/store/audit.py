@@ -248,6 +248,8 @@ class Writer:
                 return self._transaction(waiting)
             except Exception as error:
                 gone = self._may_return and self._is_gone(error)
+                if gone and self._connection is not None:
+                    self._connection.invalidate()
                 self.close()
                 if not gone or time.monotonic() > deadline:
                     raise
@@ -257,8 +259,8 @@ class Writer:
         """Whether it was not the transaction that failed but the way to the server."""
         dialect = self._engine.dialect
         if self._connection is None:
-            return isinstance(error, OperationalError)
-        raw = self._connection.driver_connection
+            return isinstance(error, OperationalError | dialect.loaded_dbapi.OperationalError)
+        raw = self._connection.dbapi_connection
         return isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, None)
 
     def _transaction(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:

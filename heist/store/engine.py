@@ -39,8 +39,6 @@ def connect(url: str) -> Engine:
         ) from None
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(f"HEIST_DATABASE_URL: it cannot be used: {error}") from None
-    if (kind := f"{engine.dialect.name}+{engine.dialect.driver}") not in KINDS:
-        raise ConfigError(f"HEIST_DATABASE_URL: the audit is kept by {' or '.join(KINDS)}, and not by {kind}")
     if engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:"):
         raise ConfigError("HEIST_DATABASE_URL: an audit in memory would be gone at the end; name a file")
     if engine.dialect.name == "sqlite":
@@ -60,6 +58,12 @@ def _read(url: str) -> URL:
         ) from None
     if "@" in (made.host or ""):
         raise ConfigError("HEIST_DATABASE_URL: it cannot be used: an @ in a password is written %40")
+    try:
+        kind = f"{made.get_backend_name()}+{made.get_driver_name()}"
+    except ArgumentError:
+        kind = made.drivername
+    if kind not in KINDS:
+        raise ConfigError(f"HEIST_DATABASE_URL: the audit is kept by {' or '.join(KINDS)}, and not by {kind[:64]!r}")
     return made
 
 

@@ -64,7 +64,19 @@ def test_a_database_that_cannot_be_opened_is_refused_in_one_sentence(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "sqlite+nodriver:///x.db", "oracle9://x:geheim@y", "sqlite://", "sqlite:///:memory:"]
+    "url",
+    [
+        "nonsense",
+        "sqlite+nodriver:///x.db",
+        "oracle9://x:geheim@y",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgres://x:geheim@y/z",
+        "postgresql+asyncpg://x:geheim@y/z",
+        "postgresql+psycopg://x:ge@geheim@y/z",
+        "postgresql+psycopg://x:ge@y:geheim@y/z",
+        "postgresql+psycopg://x:ge@y:geheim/z",
+    ],
 )
 def test_an_url_that_cannot_be_used_is_refused_by_the_name_of_its_setting_and_not_shown(url: str) -> None:
     with pytest.raises(ConfigError, match="HEIST_DATABASE_URL") as refused:

@@ -116,7 +116,7 @@ async def test_who_was_held_for_dead_writes_nothing_more_into_a_session_that_was
         assert await keep(slow, session_started("s1"), session_started("s2"), message("s1", 1, "a")) == [1, 2, 3]
         recovered = e.SessionRecovered(session_id="s1", process=2, before=1)
         assert await keep(quick, recovered, message("s1", 2, "b")) == [4, 5]
-        late = [
+        late: list[e.Event] = [
             message("s1", 2, "late"),
             message("s2", 1, "mine"),
             e.SessionFailed(session_id="s1", turns=1, error="x"),
