@@ -337,8 +337,9 @@ class Sessions:
 
     async def open(self, recover: bool = True) -> None:
         """This process is known from now on to those that share its database. With `recover`, what another one left
-        behind is brought back, now and whenever one is gone."""
-        await asyncio.to_thread(self._house.processes.beat)
+        behind is brought back, now and whenever one is gone. Where nothing can be written, what there is can be
+        read."""
+        await self._beat()
         if recover:
             await self.recover()
         self._patrol = asyncio.create_task(self._watch(recover))
@@ -351,12 +352,18 @@ class Sessions:
             last += BEAT_SECONDS
             try:
                 if self._running:
-                    await asyncio.to_thread(self._house.processes.beat)
+                    await self._beat()
                 if recover and last >= DEAD_SECONDS:
                     last = 0.0
                     await self.recover()
             except StoreError as error:
-                log.warning("the other processes hear nothing of this one: %s", error)
+                log.warning("sessions of other processes are not looked for: %s", error)
+
+    async def _beat(self) -> None:
+        try:
+            await asyncio.to_thread(self._house.processes.beat)
+        except StoreError as error:
+            log.warning("other processes cannot know that this one lives: %s", error)
 
     async def recover(self) -> Sequence[str]:
         """Brings back, paused, every session whose process is gone; answers their ids. What the log says of a turn in
