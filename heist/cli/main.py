@@ -1,11 +1,9 @@
 """Serve the pages, run one session in the terminal, look at what is there."""
 
 import asyncio
-import errno
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +22,7 @@ from heist.app import create_app
 from heist.cli import clients, detect, hermetic, local, models, retention, scenario
 from heist.cli.console import err, out
 from heist.cli.hermetic import Files
+from heist.cli.listening import listen
 from heist.cli.transcript import Transcript
 from heist.configfile import sentence
 from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
@@ -32,6 +31,7 @@ from heist.runtime import Finding, Runtime
 from heist.services.auth import USER_SCOPES, Principal
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
+from heist.telemetry import logs
 from heist.web.guard import Gate
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -77,7 +77,7 @@ def root(
 def serve() -> None:
     """Serve the pages; where and how is said by the HEIST_* variables."""
     chosen = settings.read()
-    listening = _listen(chosen.host, chosen.port)
+    listening = listen(chosen.host, chosen.port, "HEIST_HOST and HEIST_PORT")
     port = listening.getsockname()[1]
 
     async def announce(runtime: Runtime, gate: Gate) -> None:
@@ -91,24 +91,16 @@ def serve() -> None:
     engine = connect(chosen.database_url)
     upgrade(engine)  # the app does it too, but what is wrong is said in one sentence only from here
     engine.dispose()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False))
+    logs.install(chosen.log)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", log_config=None, timeout_graceful_shutdown=1, proxy_headers=False)
+    )
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
         out.print("heist: stopped")
     if not server.started:
         sys.exit(1)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except UnicodeError:
-        why = "that is no name of a host"
-    except OSError as error:
-        why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-    raise ConfigError(f"cannot listen on {host}:{port}: {why}; HEIST_HOST and HEIST_PORT choose another")
 
 
 @cli.command()
@@ -163,6 +155,7 @@ async def _run(order: Order, watcher: Callable[[Recorded], None], files: Files, 
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with hermetic.house(files, order, miss) as (runtime, order):
+        logs.install(runtime.settings.log)
         runtime.bus.watch(_until_nobody_reads(watcher, task.cancel))
         async with runtime.opened(recover=False):
             status = await _play(runtime, order, files, sealed)

@@ -9,7 +9,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -48,7 +48,6 @@ _STATUS = {
     "session.completed": "completed",
     "session.failed": "failed",
 }
-_ENDS = ("session.stopped", "session.completed", "session.failed")
 _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindparam("session"))
 _TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
@@ -67,6 +66,14 @@ class Waiting(NamedTuple):
     at: str
     body: str
     kept: asyncio.Future[int]
+
+
+Committed = Callable[[Sequence[Event], bool, int, int], None]
+"""Hears of each transaction: its events, whether all were stored, when it began and ended, in nanoseconds of the
+epoch."""
+
+
+def _untold(*_: object) -> None: ...
 
 
 class Prepared:
@@ -112,8 +119,9 @@ class Audit:
     """The keeper of the log. `keep` and `flush` may be called from the event loop alone; what lingers
     at `close` is lost unless it was flushed."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, committed: Committed = _untold) -> None:
         self._engine = engine
+        self._committed = committed
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._lingering: list[Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -158,10 +166,16 @@ class Audit:
         open_ = True
         while open_:
             waiting, open_ = self._next_batch()
+            began = time.time_ns()
             results = writer.write(waiting)
             if results and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, [entry.kept for entry in waiting], results)
+                self._loop.call_soon_threadsafe(self._tell, waiting, results, began, time.time_ns())
         writer.close()
+
+    def _tell(self, waiting: Sequence[Waiting], results: Sequence[int | StoreError], began: int, ended: int) -> None:
+        _settle([entry.kept for entry in waiting], results)
+        well = not any(isinstance(result, StoreError) for result in results)
+        self._committed([entry.event for entry in waiting], well, began, ended)
 
     def _next_batch(self) -> tuple[list[Waiting], bool]:
         """All that is to be written, nothing only when the audit closes; and whether it stays open."""
@@ -176,7 +190,7 @@ class Audit:
         return waiting, False
 
 
-def _tell(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | StoreError]) -> None:
+def _settle(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | StoreError]) -> None:
     for kept, result in zip(waiting, results, strict=True):
         if kept.cancelled():
             continue
@@ -291,7 +305,7 @@ class Writer:
         for entry in waiting:
             if isinstance(entry.event, e.SessionStarted | e.SessionRecovered):
                 self._mine[entry.event.session_id] = entry.event.process
-            elif entry.event.kind in _ENDS and entry.event.session_id in self._mine:
+            elif entry.event.kind in e.ENDS and entry.event.session_id in self._mine:
                 del self._mine[entry.event.session_id]
 
     def close(self) -> None:
@@ -345,7 +359,7 @@ class Writer:
                 case e.MoleRevealed():
                     rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
-                    ended = at if event.kind in _ENDS else None
+                    ended = at if event.kind in e.ENDS else None
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
             if isinstance(event, e.SessionRecovered):
                 claim = {"session": session_id, "number": event.process, "before": event.before}

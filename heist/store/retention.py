@@ -10,9 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from heist.errors import StoreError
 from heist.events import AuditPurged, body_of
 from heist.store.engine import reason, writing
-from heist.store.tables import events, metadata, sessions, tool_usage
+from heist.store.tables import ENDED, events, metadata, sessions, tool_usage
 
-ENDED = ("completed", "stopped", "failed")
 CHUNK = 50
 """Sessions that go in one transaction, so that a server that runs meanwhile never waits for long."""
 _OF_SESSIONS = [table for table in reversed(metadata.sorted_tables) if "session_id" in table.columns]

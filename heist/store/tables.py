@@ -16,6 +16,8 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+ENDED = ("completed", "stopped", "failed")
+"""The statuses of a session that is over."""
 
 
 def _session() -> Column[str]:
