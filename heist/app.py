@@ -58,7 +58,16 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     app.include_router(admin.router(runtime.inventory, gate))
     app.include_router(
         control.router(
-            runtime.sessions, runtime.games, live, runtime.queries, runtime.source, chosen, gate, refusals, scopes
+            runtime.sessions,
+            runtime.games,
+            live,
+            runtime.queries,
+            runtime.source,
+            chosen,
+            runtime.switches,
+            gate,
+            refusals,
+            scopes,
         )
     )
     app.include_router(scenarios.router(chosen.config, gate))

@@ -45,6 +45,7 @@ from heist.store.clients import Registrations
 from heist.store.engine import connect
 from heist.store.migrate import revisions, upgrade
 from heist.store.queries import Queries
+from heist.switches import Switches
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import draw
@@ -109,6 +110,7 @@ class Runtime:
         world = world or around(settings)
         self.settings = settings
         self.clock = world.clock
+        self.switches = Switches(settings)
         self.engine = connect(settings.database_url)
         self.audit = Audit(self.engine)
         self.queries = Queries(self.engine)
@@ -135,12 +137,13 @@ class Runtime:
                 self.auth,
                 self.registry,
                 self.queries,
+                self.switches,
                 world.name,
                 world.process,
             )
         )
-        self.games = Games(self.sessions, self.queries, self.bus, settings.config)
-        self.desk = Desk(settings.config, self.queries, self.source)
+        self.games = Games(self.sessions, self.queries, self.bus, settings.config, self.switches)
+        self.desk = Desk(settings.config, self.queries, self.source, self.switches)
         self.watch = Watch(self.desk, self.bus)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)

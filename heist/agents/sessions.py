@@ -30,6 +30,7 @@ from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
 from heist.store.queries import Queries, SessionRow, parsed
+from heist.switches import Feature, Switches
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import Game, draw
@@ -57,6 +58,7 @@ class Order(BaseModel):
     facts: Literal["drawn", "fixed"] = Field("drawn", description="the bank drawn anew, or as its file gives it")
     words_per_second: float = Field(0, ge=0, le=1000, description="the pace of speech; 0 is as fast as the model")
     paused: bool = Field(False, description="begin paused, before the first turn")
+    variant: str | None = Field(None, max_length=32, description="one of the crew's variants; left out: by chance")
     tools: tuple[str, ...] | None = Field(
         None, max_length=100, description="the only tools that the agents may be offered; left out: all that there are"
     )
@@ -75,6 +77,7 @@ class House(NamedTuple):
     auth: Auth
     registry: Registry
     queries: Queries
+    switches: Switches
     name: Callable[..., str]
     process: int
 
@@ -103,7 +106,8 @@ class Past(NamedTuple):
 
 class Sessions:
     """Each method takes the principal first and asks it for `session:control`; a session that is not running here
-    answers with `NotFound` or `Conflict`, in a sentence that says why."""
+    answers with `NotFound` or `Conflict`, in a sentence that says why, and what the house has switched off with
+    `SwitchedOff`."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -116,13 +120,17 @@ class Sessions:
         """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
         principal.require(Scope.SESSION_CONTROL)
         house = self._house
+        if order.paused:
+            house.switches.require("live_control")
         for tool in order.tools or ():
             house.registry.named(tool)
         crew = await asyncio.to_thread(crews.read, house.config, order.crew, house.registry.scopes)
         scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
         rules = await asyncio.to_thread(mole.read, house.config)
         seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
+        crew, variant = crews.varied(crew, order.variant, seed)
         started = await self._started(order, crew, scenario, principal.name, seed)
+        started = started.model_copy(update={"variant": variant})
         truth = _assigned(started, order, rules, scenario, seed)
         orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
         try:
@@ -256,9 +264,15 @@ class Sessions:
         """Ends after the turn in hand; with `now` the turn is cut off and the session is over on return."""
         await (await self._running_here(principal, session_id)).stop(principal.name, now)
 
+    async def cut(self, principal: Principal, session_id: str) -> None:
+        """Ends a session because its process goes away, whoever may steer it."""
+        principal.require(Scope.SESSION_CONTROL)
+        if orchestrator := self._running.get(session_id):
+            await orchestrator.stop(principal.name, now=True)
+
     async def command(self, principal: Principal, session_id: str, agent: str, text: str) -> int:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
-        orchestrator = await self._running_here(principal, session_id)
+        orchestrator = await self._running_here(principal, session_id, "commands")
         return await orchestrator.command(agent, _clean("a command", text, LONGEST_COMMAND, 1), principal.name)
 
     async def quarantine(self, principal: Principal, session_id: str, agent: str, reason: str) -> None:
@@ -319,8 +333,11 @@ class Sessions:
             raise NotFound(f"there is no session {session_id[:64]!r}")
         return row
 
-    async def _running_here(self, principal: Principal, session_id: str) -> Orchestrator:
+    async def _running_here(
+        self, principal: Principal, session_id: str, feature: Feature = "live_control"
+    ) -> Orchestrator:
         principal.require(Scope.SESSION_CONTROL)
+        self._house.switches.require(feature)
         if orchestrator := self._running.get(session_id):
             return orchestrator
         async with self._bringing_back:

@@ -102,6 +102,7 @@ def run(
     crew: Annotated[str | None, typer.Option(help="A crew file of the config folder; crew if left out.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds, 1 to 1000; the crew's own if left out.")] = None,
     order: Annotated[str | None, typer.Option(help="round_robin or random.")] = None,
+    variant: Annotated[str | None, typer.Option(help="One of the crew's variants; else by chance.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
     pace: Annotated[
         float | None, typer.Option(min=0, help="Words per second; as fast as the model if left out.")
@@ -119,7 +120,15 @@ def run(
     replay: Annotated[Path | None, typer.Option(help="Play what was recorded; needs no model.")] = None,
 ) -> None:
     """Run one session in the terminal."""
-    given = {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace, "tools": tool}
+    given = {
+        "crew": crew,
+        "rounds": rounds,
+        "turn_order": order,
+        "variant": variant,
+        "seed": seed,
+        "words_per_second": pace,
+        "tools": tool,
+    }
     game = {"mole": mole, "arm": arm, "strategy": strategy, "rate": rate, "facts": facts}
     try:
         wanted = Order.model_validate({field: value for field, value in {**given, **game}.items() if value is not None})
@@ -168,7 +177,7 @@ async def _play(runtime: Runtime, order: Order, files: Files, sealed: bool) -> i
         if task := asyncio.current_task():
             task.uncancel()
         with suppress(Conflict):  # it may just have ended by itself
-            await runtime.sessions.stop(user, session_id, now=True)
+            await runtime.sessions.cut(user, session_id)
         return 130
     finally:
         hermetic.write_log(files, runtime, session_id)
