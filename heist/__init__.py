@@ -5,6 +5,7 @@ one beside; inside a package siblings may use each other, without a ring. Data g
 
     cli                                    put it on a command line
     app                                    put it on a port
+    checkup                                look at every part
     web  runtime                           show one session; build every part once
     agents                                 the crew, its turns, its orchestrator
     services                               who may do what, the tools, what is remembered

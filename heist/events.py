@@ -104,6 +104,14 @@ class SessionStarted(SessionFact):
     process: int
 
 
+class ServiceMissing(SessionFact):
+    """The session began without a part of the house, or with less of it; `why` says what is wrong."""
+
+    kind: Literal["service.missing"] = "service.missing"
+    part: Literal["model", "tools", "detection"]
+    why: str
+
+
 class SessionPaused(SessionFact):
     kind: Literal["session.paused"] = "session.paused"
     by: str
@@ -553,6 +561,7 @@ ENDS = ("session.completed", "session.stopped", "session.failed")
 
 Event = Annotated[
     SessionStarted
+    | ServiceMissing
     | SessionPaused
     | SessionStepped
     | SessionResumed

@@ -61,12 +61,18 @@ def _shown(value: object) -> str:
     return masked(str(value))
 
 
-def strangers(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """A sentence for each `HEIST_*` variable that is no setting, and so says nothing."""
+class Stranger(NamedTuple):
+    """A `HEIST_*` variable that is no setting, and so says nothing; `near` is the one that is probably meant."""
+
+    name: str
+    near: str
+
+    def __str__(self) -> str:
+        return f"{self.name} is no setting" + (f"; is {self.near} meant?" if self.near else "")
+
+
+def strangers(environment: Mapping[str, str] = os.environ) -> list[Stranger]:
+    """Those of the environment."""
     known = {variable(*place) for place in places()} | OTHERS
-    found = []
-    for name in sorted(name.upper() for name in environment if name.upper().startswith(PREFIX)):
-        if name not in known:
-            near = get_close_matches(name, known, 1, 0.8)
-            found.append(f"{name} is no setting" + (f"; is {near[0]} meant?" if near else ""))
-    return found
+    unknown = sorted({name.upper() for name in environment if name.upper().startswith(PREFIX)} - known)
+    return [Stranger(name, next(iter(get_close_matches(name, known, 1, 0.85)), "")) for name in unknown]

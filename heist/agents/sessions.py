@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,9 +64,16 @@ class Order(BaseModel):
     )
 
 
+class Begun(NamedTuple):
+    """A session that was started, and what it has to do without."""
+
+    session_id: str
+    missing: Sequence[e.ServiceMissing]
+
+
 class House(NamedTuple):
-    """The rooms below that a session needs; `name` ends a session's id, by its seed and what was ordered, and `process`
-    is the number of the one that drives it."""
+    """The rooms below that a session needs. `problem` says why no detector can look on, `name` ends a session's id, by
+    its seed and what was ordered, and `process` is the number of the one that drives it."""
 
     config: Path
     source: Source
@@ -78,6 +85,7 @@ class House(NamedTuple):
     registry: Registry
     queries: Queries
     switches: Switches
+    problem: Callable[[], str]
     name: Callable[..., str]
     process: int
 
@@ -118,6 +126,10 @@ class Sessions:
 
     async def start(self, principal: Principal, order: Order) -> str:
         """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
+        return (await self.begin(principal, order)).session_id
+
+    async def begin(self, principal: Principal, order: Order) -> Begun:
+        """The same, with what the session has to do without."""
         principal.require(Scope.SESSION_CONTROL)
         house = self._house
         if order.paused:
@@ -131,10 +143,13 @@ class Sessions:
         crew, variant = crews.varied(crew, order.variant, seed)
         started = await self._started(order, crew, scenario, principal.name, seed)
         started = started.model_copy(update={"variant": variant})
+        missing = await self._missing(started)
         truth = _assigned(started, order, rules, scenario, seed)
         orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
         try:
             house.bus.post(started)
+            for one in missing:
+                house.bus.post(one)
             await house.bus.publish(truth)
             if order.paused:
                 await orchestrator.pause(principal.name)
@@ -142,7 +157,22 @@ class Sessions:
             self._clear(orchestrator)
             raise
         self._drive(orchestrator)
-        return started.session_id
+        return Begun(started.session_id, missing)
+
+    async def _missing(self, started: e.SessionStarted) -> list[e.ServiceMissing]:
+        """What is not as it should be when a session begins, and does not keep it from beginning."""
+        house, session_id = self._house, started.session_id
+        scopes = {scope for seat in started.seats for scope in seat.scopes}
+        reasons = house.source.reasons()
+        servers = [started.server, *(seat.voice.server for seat in started.seats if seat.voice)]
+        found: list[tuple[Any, str]] = [
+            *([("model", house.source.notice)] if started.simulated and house.source.notice else []),
+            *[("model", f"{name}: {reasons[name]}") for name in dict.fromkeys(servers) if name in reasons],
+            *[("tools", f"{name} is switched off") for name in house.registry.withheld(scopes, started.tools)],
+        ]
+        if problem := await asyncio.to_thread(house.problem):
+            found.append(("detection", problem))
+        return [e.ServiceMissing(session_id=session_id, part=part, why=e.sound(why)) for part, why in found]
 
     async def _started(
         self, order: Order, crew: crews.Crew, scenario: Scenario, by: str, seed: int

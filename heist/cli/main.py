@@ -19,7 +19,8 @@ from rich.table import Table
 from heist import __version__, settings
 from heist.agents.sessions import Order
 from heist.app import create_app
-from heist.cli import clients, detect, hermetic, local, models, scenario
+from heist.checkup import Finding, examine
+from heist.cli import clients, config, detect, hermetic, local, models, scenario
 from heist.cli.console import err, out
 from heist.cli.hermetic import Files
 from heist.cli.listening import listen
@@ -27,7 +28,7 @@ from heist.cli.transcript import Transcript
 from heist.configfile import sentence
 from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
 from heist.events import Recorded
-from heist.runtime import Finding, Runtime
+from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
@@ -37,6 +38,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 cli.add_typer(clients.cli, name="client")
 models.cli.command()(local.pull)
 models.cli.command()(local.run)
+cli.add_typer(config.cli, name="config")
 cli.add_typer(models.cli, name="model")
 cli.add_typer(scenario.cli, name="scenario")
 cli.add_typer(detect.cli, name="detect")
@@ -78,7 +80,7 @@ def serve() -> None:
     port = listening.getsockname()[1]
 
     async def announce(runtime: Runtime, gate: Gate) -> None:
-        _show(await runtime.examine())
+        _show(await examine(runtime))
         name = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
         out.print(f"\nLog in: [bold]http://{name}:{port}/login?token={gate.token}[/]\n", soft_wrap=True)
 
@@ -217,7 +219,7 @@ def doctor() -> None:
 async def _examine() -> list[Finding]:
     runtime = Runtime(settings.read())
     try:
-        return await runtime.examine()
+        return await examine(runtime)
     finally:
         await runtime.source.close()
         runtime.engine.dispose()

@@ -36,6 +36,9 @@ class Network(Protocol):
     async def ask(self, address: str) -> Found:
         """The server at an address; raises `ModelError`."""
 
+    async def reach(self, found: Found) -> None:
+        """Returns when a server that was found still answers; raises `ModelError`."""
+
     def model(self, found: Found, name: str) -> Model:
         """A model of a server that was found, asked again where that costs nothing."""
 
@@ -95,6 +98,10 @@ class Live:
             async with httpx2.AsyncClient(headers=headers, trust_env=not own) as http:
                 self._found[known] = await discovery.ask(http, known)
         return self._found[known]
+
+    async def reach(self, found: Found) -> None:
+        async with httpx2.AsyncClient(headers=self._headers(found.base_url)) as http:
+            await discovery.reach(http, found)
 
     def _remember(self, told: str) -> str:
         """The address without its login, which is kept for whoever names the same server."""

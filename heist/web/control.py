@@ -38,8 +38,16 @@ LOOK_SECONDS = 2.0
 Ask = Callable[[], Awaitable[Principal]]
 
 
+class Lack(BaseModel):
+    part: str
+    why: str
+
+
 class Started(BaseModel):
+    """`missing` is what the session has to do without, or with less of."""
+
     session_id: str
+    missing: list[Lack] = []
 
 
 class Listed(BaseModel):
@@ -173,7 +181,8 @@ def router(
 
     @routes.post("/sessions", status_code=201, summary="Start a session", responses=documented.refusals(404, 502, 504))
     async def start(principal: User, order: Order | None = None) -> Started:
-        return Started(session_id=await sessions.start(principal, order or Order()))
+        begun = await sessions.begin(principal, order or Order())
+        return Started(session_id=begun.session_id, missing=[Lack(part=one.part, why=one.why) for one in begun.missing])
 
     @routes.get("/sessions", summary="The sessions, newest first", responses=documented.refusals(404))
     async def newest(

@@ -201,6 +201,14 @@ class Desk:
     def rules(self) -> Rules:
         return self.parts.rules
 
+    def problem(self) -> str:
+        """Why no detector can look at anything, though one should; empty when all is well. Blocks."""
+        try:
+            _ = self.is_on() and self.parts
+        except ConfigError as error:
+            return str(error)
+        return ""
+
     def is_on(self) -> bool:
         """Whether this house wants detection at all."""
         return self._switches.flags.detection
