@@ -30,6 +30,7 @@ from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
 from heist.events import Recorded
 from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
+from heist.settings import Settings
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
 from heist.web.guard import Gate
@@ -81,8 +82,7 @@ def serve() -> None:
 
     async def announce(runtime: Runtime, gate: Gate) -> None:
         _show(await examine(runtime))
-        name = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-        out.print(f"\nLog in: [bold]http://{name}:{port}/login?token={gate.token}[/]\n", soft_wrap=True)
+        out.print(f"\nLog in: [bold]{_site(chosen, port)}/login?token={gate.token}[/]\n", soft_wrap=True)
 
     # Event streams end when the server does; that is no error, though uvicorn says so.
     logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing response" not in line.getMessage())
@@ -97,6 +97,13 @@ def serve() -> None:
         out.print("heist: stopped")
     if not server.started:
         sys.exit(1)
+
+
+def _site(chosen: Settings, port: int) -> str:
+    """Where a browser finds the server: one that listens everywhere is on the loopback too."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is opened here
+    name = everywhere.get(chosen.host, chosen.host)
+    return chosen.url or f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 @cli.command()
