@@ -41,6 +41,7 @@ async def examine(runtime: Runtime) -> list[Finding]:
         *await asyncio.to_thread(_crews, runtime),
         await asyncio.to_thread(_game, runtime),
         await _model(runtime),
+        _telemetry(runtime),
     ]
 
 
@@ -198,6 +199,13 @@ def _game(runtime: Runtime) -> Finding:
     except HeistError as error:
         return Finding("game", False, str(error), "mend the file, or the package; no session begins without it")
     return Finding("game", True, f"strategies: {', '.join(sorted(rules.strategies))}")
+
+
+def _telemetry(runtime: Runtime) -> Finding:
+    address, text = runtime.telemetry.address, runtime.settings.trace_text
+    return Finding(
+        "tracing", True, f"spans go to {address}, words: {text}" if address else "off, as HEIST_OTLP is not set"
+    )
 
 
 async def _model(runtime: Runtime) -> Finding:

@@ -44,6 +44,8 @@ from heist.store.engine import connect
 from heist.store.migrate import upgrade
 from heist.store.queries import Queries
 from heist.switches import Switches
+from heist.telemetry.destination import destination
+from heist.telemetry.telemetry import Telemetry
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import draw
@@ -101,9 +103,10 @@ class Runtime:
         self.clock = world.clock
         self.switches = Switches(settings)
         self.engine = connect(settings.database_url)
-        self.audit = Audit(self.engine)
+        self.telemetry = Telemetry(destination(settings.otlp), settings.trace_text, self.engine.dialect.name)
+        self.audit = Audit(self.engine, self.telemetry.committed)
         self.queries = Queries(self.engine)
-        self.bus = Bus(self.audit, self.clock)
+        self.bus = Bus(self.telemetry.around(self.audit), self.clock)
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
@@ -115,7 +118,7 @@ class Runtime:
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         cooling = SystemClock()  # a breaker cools while somebody really waits
-        self.source = Source(wanted(settings), world.network, cooling, self._model_changed)
+        self.source = Source(wanted(settings), world.network, cooling, self._model_changed, self.telemetry)
         self.desk = Desk(settings.config, self.queries, self.source, self.switches)
         self.sessions = Sessions(
             House(
@@ -135,7 +138,7 @@ class Runtime:
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config, self.switches)
-        self.watch = Watch(self.desk, self.bus)
+        self.watch = Watch(self.desk, self.bus, self.telemetry)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
         if world.watched:
@@ -162,6 +165,7 @@ class Runtime:
         not: whoever starts a session is told. `recover` brings back what an earlier process left behind."""
         await asyncio.to_thread(upgrade, self.engine)
         self.audit.open()
+        self.telemetry.open()
         try:
             await self.inventory.restore()
             if recover:
@@ -176,4 +180,5 @@ class Runtime:
             self.registry.close()
             self.audit.flush()
             await asyncio.to_thread(self.audit.close)
+            await self.telemetry.close()
             self.engine.dispose()

@@ -94,7 +94,7 @@ def router(source: Source, look: Callable[[], Awaitable[Mapping[str, str]]], clo
         states, reasons = source.states(), source.reasons()
         return Health(
             models=[
-                ModelServer(server=_plain(server), state=_STATES[state], reason=_plain(reasons.get(server, "")))
+                ModelServer(server=plain(server), state=_STATES[state], reason=plain(reasons.get(server, "")))
                 for server, state in states.items()
             ]
         )
@@ -102,5 +102,6 @@ def router(source: Source, look: Callable[[], Awaitable[Mapping[str, str]]], clo
     return routes
 
 
-def _plain(sentence: str) -> str:
+def plain(sentence: str) -> str:
+    """The sentence without a name and a password that an address in it may hold."""
     return _LOGIN.sub("//", sentence)

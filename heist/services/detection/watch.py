@@ -20,6 +20,7 @@ from heist.services.detection.judge import Purse
 from heist.services.detection.ladder.hybrid import Hybrid
 from heist.services.detection.ladder.rules import Assessment
 from heist.services.detection.verdict import JudgeState
+from heist.telemetry.telemetry import Telemetry
 
 TOP = 5
 """Items of evidence that are told with each standing."""
@@ -50,9 +51,10 @@ class _Watched:
 class Watch:
     """A watcher of the bus."""
 
-    def __init__(self, desk: Desk, bus: Bus) -> None:
+    def __init__(self, desk: Desk, bus: Bus, telemetry: Telemetry) -> None:
         self._desk = desk
         self._bus = bus
+        self._telemetry = telemetry
         self._sessions: dict[str, _Watched] = {}
 
     def hear(self, recorded: Recorded) -> None:
@@ -132,11 +134,12 @@ class Watch:
         assessment, parts = watched.assessment, watched.parts
         assert assessment is not None
         assert parts is not None
-        for deed in deeds:
-            assessment.see(deed)
-            watched.messages += isinstance(deed, Said)
-        watched.seen += deeds
-        standing = assessment.standing()
+        with self._telemetry.assessing("rules", session_id, deeds[-1].turn):
+            for deed in deeds:
+                assessment.see(deed)
+                watched.messages += isinstance(deed, Said)
+            watched.seen += deeds
+            standing = assessment.standing()
         told = standing.posterior
         against = [item.id for item in reversed(assessment.items) if item.hit][:TOP]
         self._bus.post(
@@ -162,7 +165,8 @@ class Watch:
         assert watched.case is not None
         assert parts is not None
         seen = replace(watched.case, deeds=tuple(watched.seen))
-        state = await parts.bench.state(seen, parts.rules, watched.purse)
+        with self._telemetry.assessing("judge", session_id, seen.turns):
+            state = await parts.bench.state(seen, parts.rules, watched.purse)
         if (event := answered(session_id, seen.turns, state)) is not None:
             self._bus.post(event)
             await self._pooled(session_id, parts, seen, state)
