@@ -156,16 +156,17 @@ async def test_tools_that_are_switched_off_or_broken_are_missing(
 async def test_a_part_that_hangs_is_missing_and_keeps_nobody_waiting(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkup, "SECONDS", 0.05)
+    monkeypatch.setattr(checkup, "SECONDS", 0.5)
     async with inside(settings) as (http, runtime):
         never = asyncio.Event()
         monkeypatch.setattr(runtime.memory, "_settled", never.wait)
         monkeypatch.setattr(runtime.server, "grant", AsyncMock(side_effect=StoreError("/secret/place is full")))
-        answer = await missing(http)
-        assert answer == {
-            "oauth": "does not answer (store_unavailable)",
-            "memory": "does not answer within 0.05 s",
-        }
+        lacks = await missing(http)
+        assert (lacks["oauth"], lacks["memory"]) == (
+            "does not answer (store_unavailable)",
+            "does not answer within 0.5 s",
+        )
+        assert "secret" not in (await http.get("/ready")).text
 
 
 async def test_many_who_ask_at_once_cause_one_look(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
