@@ -9,7 +9,7 @@ COPY config config
 COPY migrations migrations
 COPY heist heist
 RUN python -m venv /opt/heist \
- && /opt/heist/bin/pip install --no-cache-dir --disable-pip-version-check ".[postgres]"
+ && /opt/heist/bin/pip install --no-cache-dir --disable-pip-version-check ".[postgres,otel]"
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin heist \

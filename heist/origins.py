@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from heist.configfile import line, load
 from heist.settings import PREFIX, Flags, Settings, layer, layer_file, masked, variable
 
-OTHERS = frozenset({"HEIST_CACHE", "HEIST_FLAGS"})
-"""Variables that are no rows of the table: where the weights of models are kept, and all flags at once."""
+OTHERS = frozenset({"HEIST_CACHE", "HEIST_FLAGS", "HEIST_TEST_DATABASE_URL"})
+"""Variables that are no rows of the table: where the weights of models are kept, all flags at once, and where the tests
+keep their audit."""
 
 
 class Origin(NamedTuple):

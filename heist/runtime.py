@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-import os
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -42,6 +42,7 @@ from heist.store.audit import Audit
 from heist.store.clients import Registrations
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
+from heist.store.processes import Processes, here
 from heist.store.queries import Queries
 from heist.switches import Switches
 from heist.telemetry.destination import destination
@@ -50,6 +51,8 @@ from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import draw
 
+NUMBERS = 2**31
+"""Of so many a process draws its own, which no other over the same database has."""
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +82,7 @@ class World(NamedTuple):
 
 def around(settings: Settings) -> World:
     """The world as it is."""
-    return World(SystemClock(), by_chance, os.getpid(), Live(wanted(settings)))
+    return World(SystemClock(), by_chance, secrets.randbelow(NUMBERS), Live(wanted(settings)))
 
 
 def wanted(settings: Settings) -> Wanted:
@@ -119,7 +122,7 @@ class Runtime:
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         cooling = SystemClock()  # a breaker cools while somebody really waits
         self.source = Source(wanted(settings), world.network, cooling, self._model_changed, self.telemetry)
-        self.desk = Desk(settings.config, self.queries, self.source, self.switches)
+        self.desk = Desk(settings.config, self.queries, self.source, self.switches, self.telemetry)
         self.sessions = Sessions(
             House(
                 settings.config,
@@ -134,7 +137,7 @@ class Runtime:
                 self.switches,
                 self.desk.problem if world.watched else str,
                 world.name,
-                world.process,
+                Processes(self.engine, world.process, here()),
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config, self.switches)
@@ -168,8 +171,8 @@ class Runtime:
         self.telemetry.open()
         try:
             await self.inventory.restore()
+            await self.sessions.open(recover)
             if recover:
-                await self.sessions.recover()
                 await self.games.recover()
             yield self
         finally:

@@ -312,7 +312,8 @@ async def test_a_server_behind_a_password_is_spoken_to_and_the_password_is_in_no
         assert isinstance(last, Completion)
         assert last.text.startswith("The guards change")
         assert model.server == f"the model server at http://{host}"
-        assert await found.model(llm=f"http://{host}") is model
+        again = await found.model(llm=f"http://{host}")
+        assert (again.name, again.server) == (model.name, model.server)
         with pytest.raises(ModelError, match="answered 401"):
             await source(f"http://clerk:wrong@{host}").model()
         await found.close()

@@ -29,6 +29,7 @@ from heist.services.detection.verdict import JudgeState, Reason, Verdict, answer
 from heist.services.plugins import Found
 from heist.store.queries import Queries, parsed
 from heist.switches import Switches
+from heist.telemetry.telemetry import Telemetry
 from heist.world import scenario as scenarios
 
 MOST = 2000
@@ -158,11 +159,14 @@ class Desk:
     """Reads its files when it is asked, and again when they have changed. While one is wrong, it raises what is
     wrong with it."""
 
-    def __init__(self, folder: Path, queries: Queries, source: Source, switches: Switches) -> None:
+    def __init__(
+        self, folder: Path, queries: Queries, source: Source, switches: Switches, telemetry: Telemetry
+    ) -> None:
         self._folder = folder
         self._queries = queries
         self._source = source
         self._switches = switches
+        self._telemetry = telemetry
         self._opened: tuple[object, Parts] | None = None
         self._schemas: dict[str, Schema] = {}
 
@@ -236,7 +240,8 @@ class Desk:
         self._check(principal)
         chosen = await asyncio.to_thread(self.named, name)
         stored = await asyncio.to_thread(self.stored, session_id)
-        return await chosen.assess(stored.case)
+        with self._telemetry.assessing(name, session_id):
+            return await chosen.assess(stored.case)
 
     async def assess_record(self, principal: Principal, record: Record, name: str = "rules") -> Verdict:
         """The verdict on what somebody tells."""
