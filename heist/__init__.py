@@ -5,10 +5,12 @@ one beside; inside a package siblings may use each other, without a ring. Data g
 
     cli                                    put it on a command line
     app                                    put it on a port
+    checkup                                look at every part
     web  runtime                           show one session; build every part once
     agents                                 the crew, its turns, its orchestrator
     services                               who may do what, the tools, what is remembered
     llm  store  world  bus                 models, the audit, the bank, who listens
+    switches  origins                      what is switched on; where a setting comes from
     telemetry                              what took how long, for those who run it
     settings  events  clock  seeds         the words that every room speaks
     configfile                             a file, read or refused in one sentence

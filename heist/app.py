@@ -3,12 +3,14 @@
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
 from heist import __version__, settings
+from heist.checkup import ready
 from heist.errors import ConfigError
 from heist.runtime import Runtime, World, spare_collector
 from heist.services.detection import router as detection
@@ -59,12 +61,21 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     app.include_router(memory.router(runtime.auth, outside))
     app.include_router(detection.router(runtime.desk, gate.user))
     app.router.routes.append(Route("/mcp", mcp))
-    app.include_router(health.router(runtime.source))
+    app.include_router(health.router(runtime.source, partial(ready, runtime), runtime.clock))
     app.include_router(figures.router(metrics, gate, chosen.metrics == "open"))
     app.include_router(admin.router(runtime.inventory, gate))
     app.include_router(
         control.router(
-            runtime.sessions, runtime.games, live, runtime.queries, runtime.source, chosen, gate, refusals, scopes
+            runtime.sessions,
+            runtime.games,
+            live,
+            runtime.queries,
+            runtime.source,
+            chosen,
+            runtime.switches,
+            gate,
+            refusals,
+            scopes,
         )
     )
     app.include_router(scenarios.router(chosen.config, gate))

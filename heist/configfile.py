@@ -56,6 +56,15 @@ def load(path: Path, section: type[S], known: frozenset[str] = frozenset()) -> S
         raise ConfigError(f"{path}: the file cannot be read: {error}") from None
 
 
+def state(path: Path) -> tuple[int, int] | None:
+    """What tells one content of a file from the next: when it was changed, and its size. None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 @lru_cache(maxsize=64)
 def _load(path: Path, section: type[S], known: frozenset[str], _changed: int, _size: int) -> S:
     text = path.read_text(encoding="utf-8")

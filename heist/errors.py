@@ -5,6 +5,7 @@
     ├── NotFound              404  what was named does not exist
     ├── Conflict              409  it exists, and is not in a state for this
     ├── Invalid               422  an order that makes no sense
+    ├── SwitchedOff           403  a feature that this house has switched off, for everybody
     ├── TooMany               429  try again later: `retry_after` seconds
     ├── Unavailable           503  the house is full, or a part of it is closed
     ├── GrantError            400  the token endpoint refuses (RFC 6749, section 5.2)
@@ -59,6 +60,11 @@ class Conflict(HeistError):
 class Invalid(HeistError):
     status = 422
     code = "invalid"
+
+
+class SwitchedOff(HeistError):
+    status = 403
+    code = "switched_off"
 
 
 class TooMany(HeistError):

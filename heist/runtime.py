@@ -11,12 +11,10 @@ from typing import NamedTuple
 from pydantic import SecretStr
 
 from heist.agents import crew as crews
-from heist.agents import mole
 from heist.agents.games import Games
 from heist.agents.sessions import House, Sessions
 from heist.bus import Bus
 from heist.clock import Clock, SystemClock
-from heist.errors import HeistError
 from heist.events import ModelDegraded, ModelRestored
 from heist.llm.endpoint import Patience
 from heist.llm.network import Live, Network, Wanted
@@ -43,9 +41,10 @@ from heist.settings import Settings
 from heist.store.audit import Audit
 from heist.store.clients import Registrations
 from heist.store.engine import connect
-from heist.store.migrate import revisions, upgrade
+from heist.store.migrate import upgrade
 from heist.store.processes import Processes, here
 from heist.store.queries import Queries
+from heist.switches import Switches
 from heist.telemetry.destination import destination
 from heist.telemetry.telemetry import Telemetry
 from heist.world import scenario as scenarios
@@ -67,15 +66,6 @@ def spare_collector() -> None:
 
 def _told(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-class Finding(NamedTuple):
-    """What a look at one part found; `advice` is what to do about it, empty when all is well."""
-
-    part: str
-    well: bool
-    found: str
-    advice: str = ""
 
 
 class World(NamedTuple):
@@ -114,6 +104,7 @@ class Runtime:
         world = world or around(settings)
         self.settings = settings
         self.clock = world.clock
+        self.switches = Switches(settings)
         self.engine = connect(settings.database_url)
         self.telemetry = Telemetry(destination(settings.otlp), settings.trace_text, self.engine.dialect.name)
         self.audit = Audit(self.engine, self.telemetry.committed)
@@ -122,7 +113,8 @@ class Runtime:
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
-        remembering = tools(Memory(self.queries, self.bus.settled))
+        self.memory = Memory(self.queries, self.bus.settled)
+        remembering = tools(self.memory)
         quick = (calculator, file_reader, observe, plan, plan_board, routes)
         self.plugins = plugins.find((*quick, database_query, *remembering))
         self.registry = Registry(tuple(self.plugins.parts.values()), self.clock, self._lobby, quick=quick)
@@ -130,6 +122,7 @@ class Runtime:
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         cooling = SystemClock()  # a breaker cools while somebody really waits
         self.source = Source(wanted(settings), world.network, cooling, self._model_changed, self.telemetry)
+        self.desk = Desk(settings.config, self.queries, self.source, self.switches, self.telemetry)
         self.sessions = Sessions(
             House(
                 settings.config,
@@ -141,12 +134,13 @@ class Runtime:
                 self.auth,
                 self.registry,
                 self.queries,
+                self.switches,
+                self.desk.problem if world.watched else str,
                 world.name,
                 Processes(self.engine, world.process, here()),
             )
         )
-        self.games = Games(self.sessions, self.queries, self.bus, settings.config)
-        self.desk = Desk(settings.config, self.queries, self.source, self.telemetry)
+        self.games = Games(self.sessions, self.queries, self.bus, settings.config, self.switches)
         self.watch = Watch(self.desk, self.bus, self.telemetry)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
@@ -191,95 +185,3 @@ class Runtime:
             await asyncio.to_thread(self.audit.close)
             await self.telemetry.close()
             self.engine.dispose()
-
-    async def examine(self) -> list[Finding]:
-        """Looks at every part, changes nothing, and says what is missing and what to do."""
-        return [
-            self._address(),
-            await asyncio.to_thread(self._database),
-            await asyncio.to_thread(self._tools),
-            await asyncio.to_thread(self._detectors),
-            *[Finding(f"tool {name}", False, why, "mend or remove the package") for name, why in self.plugins.refused],
-            *await asyncio.to_thread(self._crews),
-            await asyncio.to_thread(self._game),
-            await self._model(),
-            *self._tracing(),
-        ]
-
-    def _address(self) -> Finding:
-        kept = "HEIST_SECRET is set" if self.settings.secret else "no HEIST_SECRET, so logins end when the server stops"
-        return Finding("address", True, f"http://{self.settings.host}:{self.settings.port}, {kept}")
-
-    def _database(self) -> Finding:
-        try:
-            at, wanted = revisions(self.engine)
-        except HeistError as error:
-            return Finding("database", False, str(error), "check HEIST_DATABASE_URL")
-        if at is None:
-            return Finding("database", True, f"{self.engine.url!r} is new and will be set up at the first start")
-        if at != wanted:
-            return Finding("database", True, f"{self.engine.url!r} is at {at} and will be brought to {wanted}")
-        return Finding("database", True, f"{self.engine.url!r} is up to date")
-
-    def _tools(self) -> Finding:
-        try:
-            kept = self.queries.switched() if revisions(self.engine)[0] else {}
-        except HeistError:
-            kept = {}  # the database has a finding of its own
-        off = {name for name, kind in kept.items() if kind == "tool.removed"}
-        names = [f"{name} (switched off)" if name in off else name for name in self.registry.tools]
-        return Finding("tools", True, ", ".join(names))
-
-    def _detectors(self) -> Finding:
-        try:
-            found = self.desk.found
-        except HeistError as error:
-            return Finding("detectors", False, str(error), "mend the file; detection is off until then")
-        if found.refused:
-            name, why = found.refused[0]
-            return Finding("detectors", False, f"{name}: {why}", "mend or remove the package")
-        return Finding("detectors", True, ", ".join(found.parts))
-
-    def _crews(self) -> list[Finding]:
-        folder = self.settings.config
-        names = crews.crews(folder) if folder.is_dir() else []
-        if not names:
-            return [Finding("crews", False, f"{folder} holds no crew", "check HEIST_CONFIG")]
-        return [self._crew(name) for name in names]
-
-    def _crew(self, name: str) -> Finding:
-        try:
-            crew = crews.read(self.settings.config, name, self.registry.scopes)
-            scenario = scenarios.read(self.settings.config, crew.scenario)
-        except HeistError as error:
-            return Finding(f"{name}.yaml", False, str(error), "mend the file; a session reads it when it starts")
-        size = len(crew.agents)
-        return Finding(f"{name}.yaml", True, f"{crew.name}: {size} agents, {crew.rounds} rounds, {scenario.title}")
-
-    def _game(self) -> Finding:
-        try:
-            rules = mole.read(self.settings.config)
-        except HeistError as error:
-            return Finding("game", False, str(error), "mend the file, or the package; no session begins without it")
-        return Finding("game", True, f"strategies: {', '.join(sorted(rules.strategies))}")
-
-    def _tracing(self) -> list[Finding]:
-        """Nothing where nobody asked for it."""
-        address, text = self.telemetry.address, self.settings.trace_text
-        return [Finding("tracing", True, f"spans go to {address}, words: {text}")] if address else []
-
-    async def _model(self) -> Finding:
-        try:
-            model = await self.source.model()
-        except HeistError as error:
-            return Finding("model", False, str(error), "start it, or mend HEIST_LLM or HEIST_MODEL")
-        if model.simulated:
-            return Finding("model", True, self.source.notice or "the crew is simulated, as HEIST_LLM says")
-        able = model.ability
-        known = [
-            f"{able.context} tokens of context" if able.context else "context not told",
-            f"{able.slots} at once" if able.slots else "as many at once as it bears",
-            f"tools {model.form}",
-            "counts tokens" if able.tokenizer else "tokens estimated",
-        ]
-        return Finding("model", True, f"{model.name} by {model.server}: {', '.join(known)}")

@@ -1,14 +1,32 @@
-"""The `HEIST_*` variables, read once and frozen."""
+"""The settings: defaults, over them a layer (`HEIST_ENV`), over that the `HEIST_*` variables; read once and frozen."""
 
 import re
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, create_model, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
-from heist.configfile import first_error, sentence
+from heist.configfile import Section, first_error, load, sentence
 from heist.errors import ConfigError
+
+PREFIX = "HEIST_"
+LAYERS = ("dev", "prod", "test")
+"""Those that come with the program; any other name is a file of the config folder."""
+_LOGIN = re.compile(r"//\S*@")
+_TOLD = re.compile(r"(?i)([?&][^=&\s]*(?:password|passphrase|secret|token|key)[^=&\s]*=)[^&\s]+")
+
+
+def masked(text: str) -> str:
+    """The text without the names and passwords of addresses in it."""
+    return _TOLD.sub(r"\1***", _LOGIN.sub("//***@", text))
 
 
 def shipped(name: str) -> Path:
@@ -22,7 +40,8 @@ def _model_source(value: str) -> str:
     if value in ("auto", "simulated") or re.fullmatch(r"local(:.+)?", value) or re.fullmatch(r"https?://[!-~]+", value):
         return value
     raise ValueError(
-        f"expected auto, simulated, local, local:NAME or a base URL such as http://127.0.0.1:1234/v1, found {value!r}"
+        "expected auto, simulated, local, local:NAME or a base URL such as http://127.0.0.1:1234/v1, "
+        f"found {masked(value)!r}"
     )
 
 
@@ -34,8 +53,14 @@ def _long_enough(value: SecretStr | None) -> SecretStr | None:
 
 def _site(value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
-        raise ValueError(f"expected an address without a path, such as https://heist.example, found {value!r}")
+        raise ValueError(f"expected an address without a path, such as https://heist.example, found {masked(value)!r}")
     return value and re.sub(r"^(http(?=:).*):80$|^(https.*):443$", r"\1\2", value.rstrip("/").lower())
+
+
+def _layer_name(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", value):
+        raise ValueError(f"expected {', '.join(LAYERS)} or the name of a file in the config folder, found {value!r}")
+    return value
 
 
 def _collector(value: str | None) -> str | None:
@@ -54,11 +79,26 @@ def _plain(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+class Flags(Section):
+    """Features that can be switched off for a whole house; what is off refuses in one sentence."""
+
+    live_control: bool = Field(True, description="pausing, stepping, stopping and quarantine in sessions that run")
+    commands: bool = Field(True, description="orders to one agent")
+    detection: bool = Field(True, description="every detector, beside sessions and when it is asked")
+    judge: bool = Field(True, description="a model as judge")
+    blind_play: bool = Field(True, description="games without the detector, and noting whom one suspects")
+
+
 class Settings(BaseSettings):
     """Every setting with its default; the field's description is the row of `docs/settings.md`."""
 
-    model_config = SettingsConfigDict(env_prefix="HEIST_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
+    env: Annotated[str | None, AfterValidator(_layer_name)] = Field(
+        None, description="the layer: `dev`, `prod`, `test`, or another file of the config folder; unset: none"
+    )
     llm: Annotated[str, AfterValidator(_model_source)] = Field(
         "auto",
         description="who speaks: `auto` (a local server if one is found), `simulated`, a base URL, or `local`, "
@@ -125,15 +165,86 @@ class Settings(BaseSettings):
         description="who may read /metrics: `login`, or a token with metrics:read; `open`, whoever reaches the address",
     )
 
+    flags: Flags = Field(default_factory=Flags, description="the features that are switched on")
+
     @property
     def key_files(self) -> list[Path]:
         return [Path(name.strip()) for name in self.signing_keys.split(",") if name.strip()]
 
+    @model_validator(mode="after")
+    def _one_login(self) -> Self:
+        if self.llm_key is not None and re.match(r"https?://[^/@]*@", self.llm):
+            raise ValueError(
+                "a server is shown one login: HEIST_LLM has a name and password in it, and HEIST_LLM_KEY is set too"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        told = {**env_settings(), **init_settings()}
+        layer = _layered(told.get("env"), told.get("config"))
+        return init_settings, env_settings, InitSettingsSource(settings_cls, layer)
+
+
+@cache
+def layer() -> type[Section]:
+    """What a layer's file may hold: every setting but those by which it is found."""
+    fields = {name: field for name, field in Settings.model_fields.items() if name not in ("env", "config")}
+    given: dict[str, Any] = {name: (field.annotation, field) for name, field in fields.items()}
+    return create_model("Layer", __base__=Section, __doc__="A layer of settings.", **given)
+
+
+def layer_file(env: str | None, config: Path) -> Path | None:
+    """The file of a layer: the config folder's own, else the one that comes with the program. Raises `ConfigError`."""
+    if env is None:
+        return None
+    own, ours = config / f"{env}.yaml", shipped("config") / f"{env}.yaml"
+    for path in (own, ours):
+        if path.is_file():
+            return path
+    raise ConfigError(f"HEIST_ENV: there is no layer {env!r}: expected {', '.join(LAYERS)} or a file {own}")
+
+
+def _layered(env: object, config: object) -> dict[str, Any]:
+    """What the layer says, and nothing that it leaves out."""
+    if not isinstance(env, str) or _is_wrong(env):
+        return {}
+    path = layer_file(env, Path(str(config)) if config else shipped("config"))
+    assert path is not None
+    return load(path, layer()).model_dump(exclude_unset=True)
+
+
+def _is_wrong(env: str) -> bool:
+    """Whether it will be refused by its own name, when the settings are put together."""
+    try:
+        _layer_name(env)
+    except ValueError:
+        return True
+    return False
+
+
+def variable(*place: str) -> str:
+    """The name of the variable for a setting, or for a flag."""
+    return PREFIX + "__".join(place).upper()
+
 
 def read() -> Settings:
-    """The settings from the environment; raises `ConfigError` that names the variable and what was expected."""
+    """The settings as they are now; raises `ConfigError` that names the variable, or the layer's file, line and key,
+    and what was expected."""
     try:
         return Settings()
+    except SettingsError:
+        raise ConfigError(
+            "HEIST_FLAGS: expected one variable for each flag, such as HEIST_FLAGS__JUDGE=false, or JSON of all"
+        ) from None
     except ValidationError as error:
         first = first_error(error)
-        raise ConfigError("HEIST_" + sentence([str(first["loc"][0]).upper()], first["msg"])) from None
+        place = [str(step) for step in first["loc"]]
+        raise ConfigError(sentence([variable(*place)] if place else [], first["msg"])) from None

@@ -7,7 +7,7 @@ import pytest
 
 from heist import settings
 from heist.errors import ConfigError
-from heist.settings import Settings
+from heist.settings import Flags, Settings, variable
 
 PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
 
@@ -89,10 +89,10 @@ def test_settings_are_frozen() -> None:
 
 def test_the_table_in_the_docs_has_every_setting_with_its_default_and_meaning() -> None:
     rows = re.findall(r"^\| `(HEIST_\w+)` \| (.*?) \| (.*?) \|$", PAGE.read_text(), flags=re.MULTILINE)
+    fields = {variable(name): field for name, field in Settings.model_fields.items() if name != "flags"}
+    fields |= {variable("flags", name): field for name, field in Flags.model_fields.items()}
     expected = []
-    for name, field in Settings.model_fields.items():
-        default = (
-            "the program's own" if name == "config" else "" if field.default in (None, "") else f"`{field.default}`"
-        )
-        expected.append((f"HEIST_{name.upper()}", default, field.description))
+    for name, field in fields.items():
+        own = "the program's own" if name == "HEIST_CONFIG" else None
+        expected.append((name, own or ("" if field.default in (None, "") else f"`{field.default}`"), field.description))
     assert rows == expected

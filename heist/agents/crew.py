@@ -2,14 +2,16 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from heist.configfile import Section, load
+from heist.configfile import Misplaced, S, Section, load
 from heist.errors import NotFound
 from heist.events import Seat
+from heist.seeds import stream
 from heist.services.auth import AGENT_SCOPES
 from heist.world.scenario import Line, Prose, Word
 
@@ -21,9 +23,22 @@ def check_name(name: str) -> str:
 
 
 def check_llm(llm: str) -> str:
+    if re.match(r"https?://[^/]*@", llm):
+        raise ValueError("a name and password would stand in every log of the crew; put the address into HEIST_LLM")
     if llm != "simulated" and not re.fullmatch(r"https?://[!-~]+|local(:.+)?", llm):
         raise ValueError(f"expected simulated or a base URL such as http://127.0.0.1:1234/v1, found {llm!r}")
     return llm
+
+
+def _check_scopes(scopes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    known = info.context["known"] if info.context else AGENT_SCOPES
+    for scope in scopes:
+        if scope not in known:
+            raise ValueError(f"unknown scope {scope!r}; expected some of: {', '.join(sorted(known))}")
+    return scopes
+
+
+Scopes = Annotated[tuple[str, ...], AfterValidator(_check_scopes)]
 
 
 class ModelSettings(Section):
@@ -76,18 +91,9 @@ class Member(Section):
     name: Annotated[str, AfterValidator(check_name)]
     role: Line
     duty: Word | None = None
-    scopes: tuple[str, ...]
+    scopes: Scopes
     persona: Prose
     model: Speaker = Field(default_factory=lambda: Speaker())
-
-    @field_validator("scopes")
-    @classmethod
-    def _scopes_exist(cls, scopes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        known = info.context["known"] if info.context else AGENT_SCOPES
-        for scope in scopes:
-            if scope not in known:
-                raise ValueError(f"unknown scope {scope!r}; expected some of: {', '.join(sorted(known))}")
-        return scopes
 
     @property
     def seat(self) -> Seat:
@@ -95,9 +101,42 @@ class Member(Section):
         return Seat(name=self.name, role=self.role, persona=self.persona, scopes=self.scopes, duty=duty)
 
 
+class MemoryChange(Section):
+    """What of the memory is different."""
+
+    prompt: int | None = Field(None, ge=500, le=1_000_000)
+    threshold: int | None = Field(None, ge=100, le=1_000_000)
+    block: int | None = Field(None, ge=50, le=10_000)
+    summariser: ModelSettings | None = None
+
+
+class MemberChange(Section):
+    """What of one agent is different."""
+
+    role: Line | None = None
+    scopes: Scopes | None = None
+    persona: Prose | None = None
+    model: Speaker = Field(default_factory=lambda: Speaker())
+
+
+class Variant(Section):
+    """How a share of the sessions differs; what is left out is the crew's. Shares are numbers that stand in proportion
+    to each other."""
+
+    share: float = Field(1, ge=0, allow_inf_nan=False)
+    order: Literal["round_robin", "random"] | None = None
+    rounds: int | None = Field(None, ge=1, le=1000)
+    context: int | None = Field(None, ge=1, le=200)
+    tool_calls: int | None = Field(None, ge=0, le=10)
+    model: Speaker = Field(default_factory=lambda: Speaker())
+    memory: MemoryChange = Field(default_factory=lambda: MemoryChange())
+    budget: BudgetSettings | None = None
+    agents: Mapping[str, MemberChange] = Field(default_factory=dict)
+
+
 class Crew(Section):
     """`context` is how many of the last messages are never told in short, `tool_calls` how many calls a turn may
-    hold."""
+    hold. With `variants` each session is of one of them."""
 
     name: Line
     scenario: Word
@@ -109,6 +148,7 @@ class Crew(Section):
     memory: MemorySettings = Field(default_factory=lambda: MemorySettings())
     budget: BudgetSettings = Field(default_factory=lambda: BudgetSettings())
     agents: tuple[Member, ...] = Field(min_length=2, max_length=50)
+    variants: Mapping[Annotated[str, AfterValidator(check_name)], Variant] = Field(default_factory=dict, max_length=50)
 
     @field_validator("agents")
     @classmethod
@@ -117,6 +157,17 @@ class Crew(Section):
         if count > 1:
             raise ValueError(f"the name {name!r} stands {count} times; each agent needs its own")
         return agents
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> Self:
+        names = [member.name for member in self.agents]
+        for name, variant in self.variants.items():
+            if unknown := [agent for agent in variant.agents if agent not in names]:
+                place = ("variants", name, "agents", unknown[0])
+                raise Misplaced(f"there is no such agent; there are: {', '.join(names)}", *place)
+        if self.variants and not any(variant.share for variant in self.variants.values()):
+            raise Misplaced("at least one variant must have a share", "variants")
+        return self
 
 
 def crews(folder: Path) -> list[str]:
@@ -131,6 +182,41 @@ def read(folder: Path, name: str, scopes: frozenset[str] = AGENT_SCOPES) -> Crew
     if path.parent != folder or not path.is_file():
         raise NotFound(f"there is no crew {name!r} in {folder}; there are: {', '.join(crews(folder)) or 'none'}")
     return load(path, Crew, scopes)
+
+
+def varied(crew: Crew, name: str | None, seed: int) -> tuple[Crew, str | None]:
+    """The crew as a session has it, and its variant: the one of this name, else the one that the seed draws by their
+    shares; a crew without variants is as it is. Raises `NotFound`."""
+    if name is None:
+        if not crew.variants:
+            return crew, None
+        shares = [variant.share for variant in crew.variants.values()]
+        name = stream(seed, "variant").choices(list(crew.variants), shares)[0]
+    if name not in crew.variants:
+        raise NotFound(
+            f"there is no variant {name[:64]!r} of this crew; there are: {', '.join(crew.variants) or 'none'}"
+        )
+    change = crew.variants[name]
+    plain = change.model_dump(include={"order", "rounds", "context", "tool_calls"}, exclude_none=True)
+    parts = {
+        "model": _changed(crew.model, change.model),
+        "memory": _changed(crew.memory, change.memory),
+        "budget": change.budget or crew.budget,
+        "agents": tuple(_member(member, change.agents.get(member.name)) for member in crew.agents),
+    }
+    return crew.model_copy(update={**plain, **parts}), name
+
+
+def _member(member: Member, change: MemberChange | None) -> Member:
+    if change is None:
+        return member
+    return _changed(member, change).model_copy(update={"model": _changed(member.model, change.model)})
+
+
+def _changed(part: S, change: Section) -> S:
+    """The part with what the change says."""
+    said = {name: getattr(change, name) for name in type(change).model_fields}
+    return part.model_copy(update={name: value for name, value in said.items() if value is not None})
 
 
 def prices(folder: Path) -> dict[str, tuple[float, float]]:

@@ -14,6 +14,7 @@ from heist.errors import Conflict, HeistError, Invalid
 from heist.events import ENDS, GuessMade, Recorded, SuspicionStated
 from heist.services.auth import Principal, Scope
 from heist.store.queries import Queries, Tally
+from heist.switches import Switches
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +23,12 @@ class Games:
     """Each method takes the principal first. A game ends once, when its session is over and its guess is made, or given
     up; until then nothing here tells who the mole is, or whether there is one."""
 
-    def __init__(self, sessions: Sessions, queries: Queries, bus: Bus, config: Path) -> None:
+    def __init__(self, sessions: Sessions, queries: Queries, bus: Bus, config: Path, switches: Switches) -> None:
         self._sessions = sessions
         self._queries = queries
         self._bus = bus
         self._config = config
+        self._switches = switches
         self._judging = asyncio.Lock()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -34,6 +36,7 @@ class Games:
         """Puts on record how much the player suspects each agent, and nobody: any numbers from 0, which are made to sum
         to 1. Who is not named has none."""
         principal.require(Scope.SESSION_CONTROL)
+        self._switches.require("blind_play")
         past = await self._open(session_id)
         conversation = past.conversation()
         names = conversation.names

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,7 @@ from heist.services.tools.registry import Registry
 from heist.store.processes import BEAT_SECONDS, DEAD_SECONDS, Processes
 from heist.store.queries import Queries, SessionRow, parsed
 from heist.store.tables import ENDED
+from heist.switches import Feature, Switches
 from heist.telemetry.here import Here, within
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
@@ -60,14 +61,22 @@ class Order(BaseModel):
     facts: Literal["drawn", "fixed"] = Field("drawn", description="the bank drawn anew, or as its file gives it")
     words_per_second: float = Field(0, ge=0, le=1000, description="the pace of speech; 0 is as fast as the model")
     paused: bool = Field(False, description="begin paused, before the first turn")
+    variant: str | None = Field(None, max_length=32, description="one of the crew's variants; left out: by chance")
     tools: tuple[str, ...] | None = Field(
         None, max_length=100, description="the only tools that the agents may be offered; left out: all that there are"
     )
 
 
+class Begun(NamedTuple):
+    """A session that was started, and what it has to do without."""
+
+    session_id: str
+    missing: Sequence[e.ServiceMissing]
+
+
 class House(NamedTuple):
-    """The rooms below that a session needs; `name` ends a session's id, by its seed and what was ordered, and
-    `processes` tells this process from the others over its database."""
+    """The rooms below that a session needs. `problem` says why no detector can look on, `name` ends a session's id, by
+    its seed and what was ordered, and `processes` tells this process from the others over its database."""
 
     config: Path
     source: Source
@@ -78,6 +87,8 @@ class House(NamedTuple):
     auth: Auth
     registry: Registry
     queries: Queries
+    switches: Switches
+    problem: Callable[[], str]
     name: Callable[..., str]
     processes: Processes
 
@@ -106,7 +117,8 @@ class Past(NamedTuple):
 
 class Sessions:
     """Each method takes the principal first and asks it for `session:control`; a session that is not running here
-    answers with `NotFound` or `Conflict`, in a sentence that says why."""
+    answers with `NotFound` or `Conflict`, in a sentence that says why, and what the house has switched off with
+    `SwitchedOff`."""
 
     def __init__(self, house: House) -> None:
         self._house = house
@@ -119,20 +131,31 @@ class Sessions:
 
     async def start(self, principal: Principal, order: Order) -> str:
         """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
+        return (await self.begin(principal, order)).session_id
+
+    async def begin(self, principal: Principal, order: Order) -> Begun:
+        """The same, with what the session has to do without."""
         principal.require(Scope.SESSION_CONTROL)
         house = self._house
+        if order.paused:
+            house.switches.require("live_control")
         for tool in order.tools or ():
             house.registry.named(tool)
         crew = await asyncio.to_thread(crews.read, house.config, order.crew, house.registry.scopes)
         scenario = await asyncio.to_thread(scenarios.read, house.config, crew.scenario)
         rules = await asyncio.to_thread(mole.read, house.config)
         seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
+        crew, variant = crews.varied(crew, order.variant, seed)
         started = await self._started(order, crew, scenario, principal.name, seed)
+        started = started.model_copy(update={"variant": variant})
+        missing = await self._missing(started)
         truth = _assigned(started, order, rules, scenario, seed)
         await asyncio.to_thread(house.processes.beat)
         orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
         try:
             house.bus.post(started)
+            for one in missing:
+                house.bus.post(one)
             await house.bus.publish(truth)
             if order.paused:
                 await orchestrator.pause(principal.name)
@@ -140,7 +163,22 @@ class Sessions:
             self._clear(orchestrator)
             raise
         self._drive(orchestrator)
-        return started.session_id
+        return Begun(started.session_id, missing)
+
+    async def _missing(self, started: e.SessionStarted) -> list[e.ServiceMissing]:
+        """What is not as it should be when a session begins, and does not keep it from beginning."""
+        house, session_id = self._house, started.session_id
+        scopes = {scope for seat in started.seats for scope in seat.scopes}
+        reasons = house.source.reasons()
+        servers = [started.server, *(seat.voice.server for seat in started.seats if seat.voice)]
+        found: list[tuple[Any, str]] = [
+            *([("model", house.source.notice)] if started.simulated and house.source.notice else []),
+            *[("model", f"{name}: {reasons[name]}") for name in dict.fromkeys(servers) if name in reasons],
+            *[("tools", f"{name} is switched off") for name in house.registry.withheld(scopes, started.tools)],
+        ]
+        if problem := await asyncio.to_thread(house.problem):
+            found.append(("detection", problem))
+        return [e.ServiceMissing(session_id=session_id, part=part, why=e.sound(why)) for part, why in found]
 
     async def _started(
         self, order: Order, crew: crews.Crew, scenario: Scenario, by: str, seed: int
@@ -263,9 +301,15 @@ class Sessions:
         """Ends after the turn in hand; with `now` the turn is cut off and the session is over on return."""
         await (await self._running_here(principal, session_id)).stop(principal.name, now)
 
+    async def cut(self, principal: Principal, session_id: str) -> None:
+        """Ends a session because its process goes away, whoever may steer it."""
+        principal.require(Scope.SESSION_CONTROL)
+        if orchestrator := self._running.get(session_id):
+            await orchestrator.stop(principal.name, now=True)
+
     async def command(self, principal: Principal, session_id: str, agent: str, text: str) -> int:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
-        orchestrator = await self._running_here(principal, session_id)
+        orchestrator = await self._running_here(principal, session_id, "commands")
         return await orchestrator.command(agent, _clean("a command", text, LONGEST_COMMAND, 1), principal.name)
 
     async def quarantine(self, principal: Principal, session_id: str, agent: str, reason: str) -> None:
@@ -326,8 +370,11 @@ class Sessions:
             raise NotFound(f"there is no session {session_id[:64]!r}")
         return row
 
-    async def _running_here(self, principal: Principal, session_id: str) -> Orchestrator:
+    async def _running_here(
+        self, principal: Principal, session_id: str, feature: Feature = "live_control"
+    ) -> Orchestrator:
         principal.require(Scope.SESSION_CONTROL)
+        self._house.switches.require(feature)
         if orchestrator := self._running.get(session_id):
             return orchestrator
         async with self._bringing_back:

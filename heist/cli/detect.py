@@ -55,6 +55,7 @@ cli = typer.Typer(
 @contextmanager
 def _house() -> Generator[Runtime]:
     runtime = Runtime(settings.read())
+    runtime.switches.require("detection")
     try:
         upgrade(runtime.engine)
         yield runtime

@@ -15,7 +15,7 @@ from heist.agents.sessions import SEEDS, Order
 from heist.clock import SteppedClock
 from heist.errors import CassetteMiss, ConfigError
 from heist.events import placed
-from heist.llm.network import Live, Network
+from heist.llm.network import Live, Network, parted
 from heist.llm.tape import Label, Taped, Taping
 from heist.runtime import Runtime, World, wanted
 from heist.seeds import by_seed
@@ -72,17 +72,22 @@ def _around(files: Files, chosen: Settings, order: Order, missed: Missed) -> tup
     if order.seed is None:
         order = order.model_copy(update={"seed": secrets.randbelow(SEEDS)})
     asked = order.model_dump(mode="json", exclude_unset=True)
-    return chosen, order, Taping(live, files.record, Label(order=asked, llm=chosen.llm, model=chosen.model))
+    return chosen, order, Taping(live, files.record, Label(order=asked, llm=_public(chosen.llm), model=chosen.model))
 
 
 def _again(tape: Path, label: Label, chosen: Settings) -> Settings:
     """The settings with who spoke then. Raises when they name somebody else."""
     for field, then in (("llm", label.llm), ("model", label.model)):
-        now = getattr(chosen, field)
+        now = getattr(chosen, field) and _public(getattr(chosen, field))
         if field in chosen.model_fields_set and now != then:
             name = f"HEIST_{field.upper()}"
             raise ConfigError(f"{tape} was recorded with {name}={then or ''}, and now it is {now}; a replay needs none")
     return chosen.model_copy(update={"llm": label.llm, "model": label.model})
+
+
+def _public(llm: str) -> str:
+    """Who speaks, without the password that an address may hold: a tape is for others to play."""
+    return parted(llm).base_url
 
 
 def _same(tape: Path, label: Label, order: Order) -> Order:

@@ -19,7 +19,8 @@ from rich.table import Table
 from heist import __version__, settings
 from heist.agents.sessions import Order
 from heist.app import create_app
-from heist.cli import clients, detect, hermetic, local, models, retention, scenario
+from heist.checkup import Finding, examine
+from heist.cli import clients, config, detect, hermetic, local, models, retention, scenario
 from heist.cli.console import err, out
 from heist.cli.hermetic import Files
 from heist.cli.listening import listen
@@ -27,8 +28,9 @@ from heist.cli.transcript import Transcript
 from heist.configfile import sentence
 from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
 from heist.events import Recorded
-from heist.runtime import Finding, Runtime
+from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
+from heist.settings import Settings
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
 from heist.telemetry import logs
@@ -38,6 +40,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 cli.add_typer(clients.cli, name="client")
 models.cli.command()(local.pull)
 models.cli.command()(local.run)
+cli.add_typer(config.cli, name="config")
 cli.add_typer(models.cli, name="model")
 cli.add_typer(scenario.cli, name="scenario")
 cli.add_typer(detect.cli, name="detect")
@@ -81,9 +84,8 @@ def serve() -> None:
     port = listening.getsockname()[1]
 
     async def announce(runtime: Runtime, gate: Gate) -> None:
-        _show(await runtime.examine())
-        name = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
-        out.print(f"\nLog in: [bold]http://{name}:{port}/login?token={gate.token}[/]\n", soft_wrap=True)
+        _show(await examine(runtime))
+        out.print(f"\nLog in: [bold]{_site(chosen, port)}/login?token={gate.token}[/]\n", soft_wrap=True)
 
     # Event streams end when the server does; that is no error, though uvicorn says so.
     logging.getLogger("uvicorn.error").addFilter(lambda line: "without completing response" not in line.getMessage())
@@ -103,11 +105,19 @@ def serve() -> None:
         sys.exit(1)
 
 
+def _site(chosen: Settings, port: int) -> str:
+    """Where a browser finds the server: one that listens everywhere is on the loopback too."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is opened here
+    name = everywhere.get(chosen.host, chosen.host)
+    return chosen.url or f"http://{f'[{name}]' if ':' in name else name}:{port}"
+
+
 @cli.command()
 def run(
     crew: Annotated[str | None, typer.Option(help="A crew file of the config folder; crew if left out.")] = None,
     rounds: Annotated[int | None, typer.Option(help="How many rounds, 1 to 1000; the crew's own if left out.")] = None,
     order: Annotated[str | None, typer.Option(help="round_robin or random.")] = None,
+    variant: Annotated[str | None, typer.Option(help="One of the crew's variants; else by chance.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same simulated session.")] = None,
     pace: Annotated[
         float | None, typer.Option(min=0, help="Words per second; as fast as the model if left out.")
@@ -125,7 +135,15 @@ def run(
     replay: Annotated[Path | None, typer.Option(help="Play what was recorded; needs no model.")] = None,
 ) -> None:
     """Run one session in the terminal."""
-    given = {"crew": crew, "rounds": rounds, "turn_order": order, "seed": seed, "words_per_second": pace, "tools": tool}
+    given = {
+        "crew": crew,
+        "rounds": rounds,
+        "turn_order": order,
+        "variant": variant,
+        "seed": seed,
+        "words_per_second": pace,
+        "tools": tool,
+    }
     game = {"mole": mole, "arm": arm, "strategy": strategy, "rate": rate, "facts": facts}
     try:
         wanted = Order.model_validate({field: value for field, value in {**given, **game}.items() if value is not None})
@@ -175,7 +193,7 @@ async def _play(runtime: Runtime, order: Order, files: Files, sealed: bool) -> i
         if task := asyncio.current_task():
             task.uncancel()
         with suppress(Conflict):  # it may just have ended by itself
-            await runtime.sessions.stop(user, session_id, now=True)
+            await runtime.sessions.cut(user, session_id)
         return 130
     finally:
         hermetic.write_log(files, runtime, session_id)
@@ -215,7 +233,7 @@ def doctor() -> None:
 async def _examine() -> list[Finding]:
     runtime = Runtime(settings.read())
     try:
-        return await runtime.examine()
+        return await examine(runtime)
     finally:
         await runtime.source.close()
         runtime.engine.dispose()

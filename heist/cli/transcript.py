@@ -32,6 +32,8 @@ class Transcript:
             case e.MessageDelta() as event:
                 out.print(escape(event.text), end="", soft_wrap=True)
                 self._streamed += len(event.text)
+            case e.ServiceMissing() as event:
+                out.print(f"[yellow]{event.part} missing: {escape(event.why)}[/]", soft_wrap=True)
             case e.ToolCalled() as event:
                 self._tool(event)
             case e.CommandDelivered() as event:

@@ -11,6 +11,7 @@ from heist.llm.model import Ability
 
 SECONDS = 0.5
 PATIENT_SECONDS = 5.0
+REACH_SECONDS = 2.0
 PORTS = {"LM Studio": 1234, "Ollama": 11434, "llama.cpp": 8080, "vLLM": 8000}
 VLLM_SLOTS = 256
 """What vLLM gives at once unless it was told otherwise; it does not tell."""
@@ -67,6 +68,16 @@ async def ask(http: httpx2.AsyncClient, base_url: str) -> Found:
     if proven is not None:
         return proven._replace(base_url=base_url)
     return Found("the model server", base_url, {name: Ability("the model server") for name in _chat_models(content)})
+
+
+async def reach(http: httpx2.AsyncClient, found: Found) -> None:
+    """Asks a server that was found for its models once more, and no more than that; raises `ModelUnreachable`."""
+    try:
+        response = await http.get(f"{found.base_url}/models", timeout=REACH_SECONDS)
+    except (httpx2.HTTPError, OSError) as error:
+        raise ModelUnreachable(f"{found} does not answer: {error or type(error).__name__}") from None
+    if response.status_code >= 400:
+        raise ModelUnreachable(f"{found} answers {response.status_code}")
 
 
 def _entries(content: Any, key: str = "data") -> list[dict[str, Any]]:

@@ -55,15 +55,17 @@ def _parsed(url: str) -> httpx2.URL:
     return httpx2.URL(url)
 
 
-def client(base_url: str, key: str | None = None) -> openai.AsyncOpenAI:
-    """The one client of a server: its connections are shared by every session. Nothing is retried in here."""
+def client(base_url: str, key: str | None = None, login: str | None = None) -> openai.AsyncOpenAI:
+    """The one client of a server: its connections are shared by every session. Nothing is retried in here. `login` is
+    an Authorization header that takes the place of the key's."""
+    opens = {"Authorization": login} if login else {}
     return openai.AsyncOpenAI(
         base_url=base_url,
         api_key=key or "none",
         http_client=_Http(limits=httpx2.Limits(max_connections=0)),  # aiohttp reads 0 as no limit, and None as 100
         timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
         max_retries=0,
-        default_headers={"Accept-Encoding": "identity"},  # so that a stream can be read as it comes
+        default_headers={"Accept-Encoding": "identity", **opens},  # so that a stream can be read as it comes
     )
 
 

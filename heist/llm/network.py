@@ -1,7 +1,9 @@
 """The network: where model servers are found, and how one of their models is asked."""
 
 import asyncio
+from base64 import b64encode
 from typing import Literal, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
 
 import httpx2
 import openai
@@ -34,6 +36,9 @@ class Network(Protocol):
     async def ask(self, address: str) -> Found:
         """The server at an address; raises `ModelError`."""
 
+    async def reach(self, found: Found) -> None:
+        """Returns when a server that was found still answers; raises `ModelError`."""
+
     def model(self, found: Found, name: str) -> Model:
         """A model of a server that was found, asked again where that costs nothing."""
 
@@ -42,6 +47,23 @@ class Network(Protocol):
 
     async def close(self) -> None:
         """Nothing is open any more."""
+
+
+class Address(NamedTuple):
+    """Where a server is, as everybody may read it; `login` is the header that opens it, empty where there is none."""
+
+    base_url: str
+    login: str = ""
+
+
+def parted(told: str) -> Address:
+    """Name and password, which an address may hold before its host, become a header of basic authentication."""
+    parts = urlsplit(told.rstrip("/"))
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return Address(told.rstrip("/"))
+    login = ":".join(unquote(one) for one in (user if ":" in user else f"{user}:").split(":", 1))
+    return Address(parts._replace(netloc=host).geturl(), f"Basic {b64encode(login.encode()).decode()}")
 
 
 class Line(NamedTuple):
@@ -59,6 +81,9 @@ class Live:
         self._found: dict[str, Found] = {}
         self._lines: dict[str, Line] = {}
         self._own: dict[str, local.Running] = {}
+        self._logins: dict[str, str] = {}
+        if wanted.llm.startswith("http"):
+            self._remember(wanted.llm)
 
     async def find(self) -> Found | None:
         async with httpx2.AsyncClient(trust_env=False) as http:
@@ -67,12 +92,28 @@ class Live:
 
     async def ask(self, address: str) -> Found:
         own = local.is_local(address)
-        known = await self._own_address(address) if own else address.rstrip("/")
+        known = await self._own_address(address) if own else self._remember(address)
         if known not in self._found:
-            headers = {"Authorization": f"Bearer {self._wanted.key}"} if self._wanted.key and not own else None
+            headers = {} if own else self._headers(known)
             async with httpx2.AsyncClient(headers=headers, trust_env=not own) as http:
                 self._found[known] = await discovery.ask(http, known)
         return self._found[known]
+
+    async def reach(self, found: Found) -> None:
+        async with httpx2.AsyncClient(headers=self._headers(found.base_url)) as http:
+            await discovery.reach(http, found)
+
+    def _remember(self, told: str) -> str:
+        """The address without its login, which is kept for whoever names the same server."""
+        found = parted(told)
+        if found.login:
+            self._logins[found.base_url] = found.login
+        return found.base_url
+
+    def _headers(self, base_url: str) -> dict[str, str]:
+        key = f"Bearer {self._wanted.key}" if self._wanted.key else ""
+        login = self._logins.get(base_url) or key
+        return {"Authorization": login} if login else {}
 
     async def _own_address(self, address: str) -> str:
         """That of a server that this process has started for itself, or starts now."""
@@ -91,7 +132,9 @@ class Live:
     def _line(self, found: Found) -> Line:
         if found.base_url not in self._lines:
             slots = self._wanted.slots or next((able.slots for able in found.models.values()), None)
-            self._lines[found.base_url] = Line(endpoint.client(found.base_url, self._wanted.key), Lanes(slots))
+            self._lines[found.base_url] = Line(
+                endpoint.client(found.base_url, self._wanted.key, self._logins.get(found.base_url)), Lanes(slots)
+            )
         return self._lines[found.base_url]
 
     def simulated(self) -> Model:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import NamedTuple
 
 from heist.clock import Clock
-from heist.errors import ModelError
+from heist.errors import ModelDown, ModelError
 from heist.llm.discovery import Found
 from heist.llm.model import Model
 from heist.llm.network import Network, Wanted
@@ -72,6 +72,23 @@ class Source:
                     raise
                 self.notice = f"{error}, so the crew is simulated"
                 return self._nobody()
+
+    async def reach(self) -> bool:
+        """Whether a server speaks for whoever begins now, and not the simulated crew; it is asked whether it is still
+        there. Raises `ModelError`."""
+        model = await self.model()
+        if model.simulated:
+            return False
+        server = next(one for one in self._servers.values() if str(one.found) == model.server)
+        if server.breaker.state == "open":
+            raise ModelDown(f"{model.server} is given up on for a while: {server.breaker.reason}")
+        await self._network.reach(server.found)
+        return True
+
+    @property
+    def simulated(self) -> bool:
+        """Whether no server speaks for whoever names none, as far as it is known."""
+        return self._default is None and self._wanted.llm in ("auto", "simulated")
 
     def states(self) -> dict[str, State]:
         """The state of each server's breaker, by the server's name."""

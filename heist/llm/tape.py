@@ -16,7 +16,7 @@ from heist.errors import CassetteMiss, ConfigError
 from heist.llm.cassette import Counts, Header, Line, Player, Recording, Take, begin, line, lines, parsed
 from heist.llm.discovery import Found
 from heist.llm.model import Completion, Model, Prompt, Wrapper
-from heist.llm.network import Network
+from heist.llm.network import Network, parted
 
 SEARCH = "auto"
 """The address under which it stands what a search found."""
@@ -65,8 +65,11 @@ class Taping:
 
     async def ask(self, address: str) -> Found:
         found = await self._network.ask(address)
-        self._keep(Answer(address=address, found=found))
+        self._keep(Answer(address=parted(address).base_url, found=found))
         return found
+
+    async def reach(self, found: Found) -> None:
+        await self._network.reach(found)
 
     def model(self, found: Found, name: str) -> Model:
         return self._recorded(self._network.model(found, name))
@@ -114,7 +117,7 @@ class Taped:
     def _read(self, number: int, text: bytes) -> None:
         if text.startswith(b'{"address"'):
             answer = parsed(self._path, number, text, _ANSWER)
-            self._answers.setdefault(answer.address, answer.found)
+            self._answers.setdefault(parted(answer.address).base_url, answer.found)
         elif text.startswith(b'{"format"'):
             self._headers.append(parsed(self._path, number, text, _HEADER))
         else:
@@ -125,10 +128,13 @@ class Taped:
         return self._answers.get(SEARCH)
 
     async def ask(self, address: str) -> Found:
-        found = self._answers.get(address)
+        found = self._answers.get(parted(address).base_url)
         if found is None:
-            raise ConfigError(f"{self._path} is of a session that asked no server at {address!r}")
+            raise ConfigError(f"{self._path} is of a session that asked no server at {parted(address).base_url!r}")
         return found
+
+    async def reach(self, found: Found) -> None:
+        """What is on the tape is always there."""
 
     def model(self, found: Found, name: str) -> Model:
         return self._played(name, str(found), False)

@@ -21,8 +21,9 @@ from heist.errors import HeistError, InsufficientScope, InvalidToken
 from heist.llm.source import Source
 from heist.services import documented
 from heist.services.auth import DOCUMENTED, Principal, Scope
-from heist.settings import Settings
+from heist.settings import Flags, Settings
 from heist.store.queries import Queries, SessionRow, Tally
+from heist.switches import Switches
 from heist.web.guard import Gate
 from heist.web.live import Frame, Live, is_blind_to
 from heist.web.refusals import Refusals
@@ -37,8 +38,16 @@ LOOK_SECONDS = 2.0
 Ask = Callable[[], Awaitable[Principal]]
 
 
+class Lack(BaseModel):
+    part: str
+    why: str
+
+
 class Started(BaseModel):
+    """`missing` is what the session has to do without, or with less of."""
+
     session_id: str
+    missing: list[Lack] = []
 
 
 class Listed(BaseModel):
@@ -131,6 +140,7 @@ def router(
     queries: Queries,
     source: Source,
     settings: Settings,
+    switches: Switches,
     gate: Gate,
     refusals: Refusals,
     scopes: frozenset[str],
@@ -164,9 +174,15 @@ def router(
         said = {"model": model.name, "server": model.server, "simulated": model.simulated}
         return House(**known, **said, notice=source.notice, problem="")
 
+    @routes.get("/flags", summary="Which features are switched on")
+    async def flags(principal: User) -> Flags:
+        principal.require(Scope.SESSION_READ)
+        return switches.flags
+
     @routes.post("/sessions", status_code=201, summary="Start a session", responses=documented.refusals(404, 502, 504))
     async def start(principal: User, order: Order | None = None) -> Started:
-        return Started(session_id=await sessions.start(principal, order or Order()))
+        begun = await sessions.begin(principal, order or Order())
+        return Started(session_id=begun.session_id, missing=[Lack(part=one.part, why=one.why) for one in begun.missing])
 
     @routes.get("/sessions", summary="The sessions, newest first", responses=documented.refusals(404))
     async def newest(
@@ -196,6 +212,8 @@ def router(
         blind: bool = False,
     ) -> Response:
         await sessions.one(principal, session_id)
+        if blind:
+            switches.require("blind_play")
         page = await asyncio.to_thread(queries.log, after, session_id, limit)
         events = ",".join(row.json for row in page if not (blind and is_blind_to(row.kind)))
         more = page[-1].seq if len(page) == limit else "null"
@@ -292,7 +310,7 @@ def router(
         blind: Annotated[bool, Query(description="leave out what the detector says")] = False,
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventSourceResponse:
-        await _may_follow(principal, session)
+        await _may_follow(principal, session, blind)
         resume = int(last_event_id or 0) if re.fullmatch(r"[0-9]{1,18}", last_event_id or "") else after
         return EventSourceResponse(
             _sse(live.follow(session, resume, blind), lambda: gate.user(request)),
@@ -310,7 +328,7 @@ def router(
     ) -> None:
         """The same events as JSON texts, for programs."""
         try:
-            await _may_follow(await gate.user(socket), session)
+            await _may_follow(await gate.user(socket), session, blind)
         except HeistError as error:
             await refusals.tell(socket, error, error.status)
             await socket.close(1008, str(error)[:120])
@@ -328,8 +346,10 @@ def router(
                 one.cancel()
             await asyncio.gather(*both, return_exceptions=True)
 
-    async def _may_follow(principal: Principal, session: str | None) -> None:
+    async def _may_follow(principal: Principal, session: str | None, blind: bool) -> None:
         principal.require(Scope.SESSION_READ)
+        if blind:
+            switches.require("blind_play")
         if session is not None:
             await sessions.one(principal, session)
         live.check_room()

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from heist.bus import Bus
 from heist.configfile import sentence
-from heist.errors import GrantError, HeistError, InsufficientScope, InvalidToken, TooMany, Unavailable
+from heist.errors import GrantError, HeistError, InsufficientScope, InvalidToken, SwitchedOff, TooMany, Unavailable
 from heist.events import AccessRefused, sound
 from heist.services.auth import Auth, challenge
 from heist.services.clients import Clients
@@ -58,7 +58,7 @@ class Refusals:
     async def tell(self, connection: HTTPConnection, error: HeistError, status: int) -> None:
         """Puts a refusal of rights on record, unless it is there; waits for that, though not for ever."""
         code = error.error if isinstance(error, GrantError) else error.code
-        if error.recorded or not (status in _OF_RIGHTS or code in _OF_GRANTS):
+        if error.recorded or isinstance(error, SwitchedOff) or not (status in _OF_RIGHTS or code in _OF_GRANTS):
             return
         error.recorded = True
         kept = self._bus.post(self._event(connection, error, status, code))

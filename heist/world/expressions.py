@@ -12,7 +12,9 @@ from heist.world.facts import Type, Value
 
 Of = Literal["clock", "count", "choice", "condition"]
 """What an expression gives. Minutes and numbers are both counts; a clock is minutes since the night began."""
-Formula = Annotated[str, BeforeValidator(lambda given: str(given) if type(given) is int else given)]
+Formula = Annotated[
+    str, BeforeValidator(lambda given: str(given) if type(given) is int else given, json_schema_input_type=str | int)
+]
 """An expression in a file, where a bare number is one too."""
 Scope = Mapping[str, Value]
 _SUMS: Mapping[type[ast.operator], Callable[[int, int], int]] = {

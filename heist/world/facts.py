@@ -3,7 +3,8 @@
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictInt, StrictStr, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StrictInt, StrictStr, StringConstraints, model_validator
+from pydantic.config import JsonDict
 
 from heist.configfile import Section
 
@@ -74,11 +75,16 @@ def check(type_: Type, value: Value) -> Value:
     return value
 
 
+def _shape(schema: JsonDict) -> None:
+    schema["required"] = ["value"]  # what else a fact has may follow from it
+
+
 class Fact(Section):
     """Something true, which a game draws anew. Everybody calls it by its `label`; `wrong` are plausible errors about
     it: offsets where it counts, other choices where it names. What is `decoration` may lack all that, and changes
     nothing. A choice with `article` is spoken of with "the"."""
 
+    model_config = ConfigDict(json_schema_extra=_shape)
     label: Label | Literal[""] = ""
     also: tuple[Label, ...] = ()
     type: Type

@@ -91,3 +91,83 @@ def test_a_crew_file_gives_nobody_a_right_of_the_operators(tmp_path: Path, scope
     (tmp_path / "two.yaml").write_text(GOOD.replace("files:read", scope))
     with pytest.raises(ConfigError, match=r"line 5: agents\.0\.scopes: unknown scope"):
         crews.read(tmp_path, "two")
+
+
+VARIANTS = (
+    GOOD
+    + """\
+variants:
+  plain: {share: 3}
+  cool:
+    rounds: 4
+    model: {temperature: 0.2}
+    memory: {threshold: 400}
+    agents:
+      bob: {persona: You drive slowly., model: {max_tokens: 50}}
+"""
+)
+
+
+def varied(folder: Path, text: str = VARIANTS) -> crews.Crew:
+    (folder / "two.yaml").write_text(text)
+    return crews.read(folder, "two")
+
+
+def test_a_variant_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    crew = varied(tmp_path)
+    plain, cool = crews.varied(crew, "plain", 1), crews.varied(crew, "cool", 1)
+    assert plain == (crew, "plain")
+    assert cool[1] == "cool"
+    assert (cool[0].rounds, cool[0].model.temperature, cool[0].memory.threshold) == (4, 0.2, 400)
+    assert (cool[0].model.max_tokens, cool[0].memory.block, cool[0].order) == (300, 200, "round_robin")
+    ann, bob = cool[0].agents
+    assert ann == crew.agents[0]
+    assert (bob.persona, bob.role, bob.model.max_tokens) == ("You drive slowly.", "driver", 50)
+
+
+def test_the_seed_deals_variants_by_their_shares_and_the_same_seed_the_same(tmp_path: Path) -> None:
+    crew = varied(tmp_path)
+    dealt = [crews.varied(crew, None, seed)[1] for seed in range(2000)]
+    assert dealt == [crews.varied(crew, None, seed)[1] for seed in range(2000)]
+    assert 0.7 < dealt.count("plain") / 2000 < 0.8
+    assert crews.varied(varied(tmp_path, VARIANTS.replace("share: 3", "share: 0")), None, 1)[1] == "cool"
+
+
+def test_a_crew_without_variants_has_none(tmp_path: Path) -> None:
+    crew = varied(tmp_path, GOOD)
+    assert crews.varied(crew, None, 1) == (crew, None)
+    with pytest.raises(NotFound, match="there is no variant 'cool' of this crew; there are: none"):
+        crews.varied(crew, "cool", 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("bob: {pers", "eve: {pers", "line 14: variants.cool.agents.eve: there is no such agent; there are: ann, bob"),
+        ("rounds: 4", "round: 4", "line 10: variants.cool.round: there is no such key"),
+        ("threshold: 400", "threshold: 4", "line 12: variants.cool.memory.threshold: input should be greater"),
+        ("{share: 3}", "{share: -1}", "line 8: variants.plain.share: input should be greater than or equal to 0"),
+        ("persona: You drive slowly.", "scopes: [x]", "line 14: variants.cool.agents.bob.scopes: unknown scope 'x'"),
+        ("  plain:", "  pl ain:", "line 8: variants.pl ain"),
+    ],
+)
+def test_a_wrong_variant_is_refused_with_line_key_and_expectation(
+    tmp_path: Path, old: str, new: str, sentence: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        varied(tmp_path, VARIANTS.replace(old, new))
+    assert str(refused.value).startswith(f"{tmp_path / 'two.yaml'}, {sentence}")
+
+
+def test_variants_that_nobody_is_dealt_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="line 7: variants: at least one variant must have a share"):
+        varied(tmp_path, GOOD + "variants:\n  one: {share: 0}\n")
+
+
+def test_an_address_with_a_password_does_not_get_into_a_crew(tmp_path: Path) -> None:
+    text = GOOD + "model: {llm: 'http://clerk:geheim@127.0.0.1:1/v1'}\n"
+    with pytest.raises(
+        ConfigError, match=r"line 7: model\.llm: a name and password would stand in every log"
+    ) as refused:
+        varied(tmp_path, text)
+    assert "geheim" not in str(refused.value)

@@ -777,3 +777,17 @@ async def test_a_whole_session_with_an_agent_in_quarantine_loses_no_turn(runtime
     assert turns(events) == WHOLE
     assert {fault for agent, _, fault in calls(events) if agent == "hacker"} <= {"token"}
     assert runtime.clients._agents == {}
+
+
+@pytest.mark.mission("S16")
+async def test_a_session_records_its_variant_and_plays_it(tmp_path: Path, settings: Settings) -> None:
+    text = (
+        settings.config / "crew.yaml"
+    ).read_text() + "variants:\n  short: {rounds: 1, share: 0}\n  usual: {rounds: 2}\n"
+    (tmp_path / "crew.yaml").write_text(text)
+    shutil.copytree(settings.config / "scenarios", tmp_path / "scenarios")
+    async with Runtime(settings.model_copy(update={"config": tmp_path})).opened() as runtime:
+        dealt, named = begun(await run(runtime)), begun(await run(runtime, Order(variant="short")))
+        assert (dealt.variant, dealt.rounds, named.variant, named.rounds) == ("usual", 2, "short", 1)
+        with pytest.raises(NotFound, match="there is no variant 'none' of this crew"):
+            await runtime.sessions.start(USER, Order(variant="none"))

@@ -1,6 +1,7 @@
 """Which model speaks: the one that was asked for, else what is found, else the simulated crew."""
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
@@ -13,7 +14,7 @@ from heist.errors import ModelDown, ModelError, ModelUnreachable
 from heist.llm.endpoint import Patience
 from heist.llm.faults import Kind
 from heist.llm.model import Completion, Form, Message, Model, Prompt
-from heist.llm.network import Live, Wanted
+from heist.llm.network import Live, Wanted, parted
 from heist.llm.resilience import UNKNOWN_SLOTS, State
 from heist.llm.source import AGAIN_SECONDS, Source, Told
 from tests import fake_server
@@ -271,3 +272,49 @@ async def test_a_server_that_is_gone_does_not_stop_another(fake_model: FakeModel
     states = {f"the model server at {fake_model.url}": "closed", f"the model server at {url}": "open"}
     assert (found.states(), heard) == (states, ["open"])
     await found.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "base_url", "login"),
+    [
+        ("http://clerk:geheim@h:1/v1/", "http://h:1/v1", "clerk:geheim"),
+        ("https://clerk:ge%40h%3Aeim@[::1]:1/v1", "https://[::1]:1/v1", "clerk:ge@h:eim"),
+        ("http://token@h/v1", "http://h/v1", "token:"),
+        ("http://h:1/v1/", "http://h:1/v1", ""),
+        ("auto", "auto", ""),
+        ("local:qwen", "local:qwen", ""),
+    ],
+)
+def test_a_login_in_an_address_becomes_a_header(told: str, base_url: str, login: str) -> None:
+    header = f"Basic {base64.b64encode(login.encode()).decode()}" if login else ""
+    assert parted(told) == (base_url, header)
+
+
+class Doorkeeper(fake_server.Connection):
+    """Answers 401 to whoever does not show `clerk:ge@heim`."""
+
+    def data_received(self, data: bytes) -> None:
+        shown = base64.b64encode(b"clerk:ge@heim")
+        if b"HTTP/1.1" in data and b"basic " + shown.lower() not in data.lower():
+            self.reply(fake_server.error("401 Unauthorized", "who are you?"))
+        else:
+            super().data_received(data)
+
+
+@pytest.mark.mission("S16")
+async def test_a_server_behind_a_password_is_spoken_to_and_the_password_is_in_no_name() -> None:
+    listening = await asyncio.get_running_loop().create_server(lambda: Doorkeeper(0.0), "127.0.0.1", 0)
+    async with listening:
+        host = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}/v1"
+        found = source(f"http://clerk:ge%40heim@{host}")
+        model = await found.model()
+        *_, last = [chunk async for chunk in model.complete(Prompt((Message("user", "Who was late?"),)))]
+        assert isinstance(last, Completion)
+        assert last.text.startswith("The guards change")
+        assert model.server == f"the model server at http://{host}"
+        again = await found.model(llm=f"http://{host}")
+        assert (again.name, again.server) == (model.name, model.server)
+        with pytest.raises(ModelError, match="answered 401"):
+            await source(f"http://clerk:wrong@{host}").model()
+        await found.close()
+        listening.close()

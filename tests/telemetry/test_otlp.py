@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from heist import settings as heist_settings
 from heist.agents.sessions import Order
+from heist.checkup import examine
 from heist.errors import ConfigError
 from heist.runtime import Runtime
 from heist.settings import Settings
@@ -178,6 +179,6 @@ def test_a_wrong_address_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch,
 
 async def test_the_doctor_says_where_spans_go(settings: Settings) -> None:
     runtime = Runtime(settings.model_copy(update={"otlp": "http://c:4318"}))
-    told = {finding.part: finding.found for finding in await runtime.examine()}
+    told = {finding.part: finding.found for finding in await examine(runtime)}
     assert told["tracing"] == "spans go to http://c:4318/v1/traces, words: none"
     runtime.engine.dispose()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from heist import configfile
 from heist import events as e
 from heist.errors import ConfigError, Invalid, NotFound
 from heist.llm.model import Model
@@ -27,6 +28,7 @@ from heist.services.detection.ladder.rules import Rules
 from heist.services.detection.verdict import JudgeState, Reason, Verdict, answer
 from heist.services.plugins import Found
 from heist.store.queries import Queries, parsed
+from heist.switches import Switches
 from heist.telemetry.telemetry import Telemetry
 from heist.world import scenario as scenarios
 
@@ -36,6 +38,9 @@ LONGEST = 20_000
 
 NOBODY = "nobody"
 """What verdicts call the case that there is no mole; no agent has this name."""
+
+
+_MEASURED = (calibration.FOLDER, text.FOLDER)
 
 
 class Spoken(BaseModel):
@@ -137,59 +142,102 @@ def ladder(settings: Detection, calibrations: Calibrations, folder: Path, bench:
     return detector.find(builtin)
 
 
-class Desk:
-    """Reads its configuration when it is first asked; a file that has changed since is read anew at the next start."""
+class Parts(NamedTuple):
+    """What detection works with, as its files are at one moment."""
 
-    def __init__(self, folder: Path, queries: Queries, source: Source, telemetry: Telemetry) -> None:
+    settings: Detection
+    calibrations: Calibrations
+    bench: Bench
+    found: Found[Detector]
+
+    @property
+    def rules(self) -> Rules:
+        return Rules(self.settings, self.calibrations)
+
+
+class Desk:
+    """Reads its files when it is asked, and again when they have changed. While one is wrong, it raises what is
+    wrong with it."""
+
+    def __init__(
+        self, folder: Path, queries: Queries, source: Source, switches: Switches, telemetry: Telemetry
+    ) -> None:
         self._folder = folder
         self._queries = queries
         self._source = source
+        self._switches = switches
         self._telemetry = telemetry
-        self._opened: tuple[Detection, Calibrations, Bench, Found[Detector]] | None = None
+        self._opened: tuple[object, Parts] | None = None
         self._schemas: dict[str, Schema] = {}
 
-    def _parts(self) -> tuple[Detection, Calibrations, Bench, Found[Detector]]:
-        if self._opened is None:
-            settings = config.read(self._folder)
-            calibrations = calibration.read(self._folder)
-            judge = settings.judge
-            bench = Bench(settings, calibrations, partial(_asked, self._source, judge.model, judge.llm))
-            self._opened = settings, calibrations, bench, ladder(settings, calibrations, self._folder, bench)
-        return self._opened
+    @property
+    def parts(self) -> Parts:
+        """Raises `ConfigError`."""
+        settings = config.read(self._folder)
+        if not self._switches.flags.judge:
+            settings = settings.model_copy(update={"judge": settings.judge.model_copy(update={"arm": "off"})})
+        measured = [path for name in _MEASURED for path in sorted((self._folder / name).glob("*.json"))]
+        now = settings, [(path, configfile.state(path)) for path in measured]
+        if self._opened is None or self._opened[0] != now:
+            self._opened = now, self._built(settings)
+        return self._opened[1]
+
+    def _built(self, settings: Detection) -> Parts:
+        calibrations = calibration.read(self._folder)
+        judge = settings.judge
+        bench = Bench(settings, calibrations, partial(_asked, self._source, judge.model, judge.llm))
+        return Parts(settings, calibrations, bench, ladder(settings, calibrations, self._folder, bench))
 
     @property
     def settings(self) -> Detection:
-        return self._parts()[0]
+        return self.parts.settings
 
     @property
     def bench(self) -> Bench:
-        return self._parts()[2]
+        return self.parts.bench
 
     @property
     def found(self) -> Found[Detector]:
         """The detectors that there are, and those that were turned away."""
-        return self._parts()[3]
+        return self.parts.found
 
     @property
     def rules(self) -> Rules:
-        settings, calibrations, *_ = self._parts()
-        return Rules(settings, calibrations)
+        return self.parts.rules
+
+    def problem(self) -> str:
+        """Why no detector can look at anything, though one should; empty when all is well. Blocks."""
+        try:
+            _ = self.is_on() and self.parts
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    def is_on(self) -> bool:
+        """Whether this house wants detection at all."""
+        return self._switches.flags.detection
+
+    def _check(self, principal: Principal) -> None:
+        principal.require(Scope.DETECTION)
+        self._switches.require("detection")
 
     def named(self, name: str) -> Detector:
-        """Raises `NotFound`."""
+        """Raises `NotFound`, or `SwitchedOff` for the judge of a house that wants none."""
+        if name == "judge":
+            self._switches.require("judge")
         detectors = self.found.parts
         if name not in detectors:
             raise NotFound(f"there is no detector {name[:64]!r}; there are: {', '.join(detectors)}")
         return detectors[name]
 
     async def detectors(self, principal: Principal) -> list[Card]:
-        principal.require(Scope.DETECTION)
+        self._check(principal)
         found = await asyncio.to_thread(lambda: self.found)
         return [Card(name=name, about=one.about) for name, one in found.parts.items()]
 
     async def assess(self, principal: Principal, session_id: str, name: str = "rules") -> Verdict:
         """The verdict on a session as it stands, whether it runs or is long over."""
-        principal.require(Scope.DETECTION)
+        self._check(principal)
         chosen = await asyncio.to_thread(self.named, name)
         stored = await asyncio.to_thread(self.stored, session_id)
         with self._telemetry.assessing(name, session_id):
@@ -197,13 +245,13 @@ class Desk:
 
     async def assess_record(self, principal: Principal, record: Record, name: str = "rules") -> Verdict:
         """The verdict on what somebody tells."""
-        principal.require(Scope.DETECTION)
+        self._check(principal)
         chosen = await asyncio.to_thread(self.named, name)
         return await chosen.assess(await asyncio.to_thread(self._told, record))
 
     async def history(self, principal: Principal, session_id: str, name: str = "rules") -> list[Moment]:
         """How a detector saw the session after each of its messages; worked out again, except what a judge said."""
-        principal.require(Scope.DETECTION)
+        self._check(principal)
         chosen = await asyncio.to_thread(self.named, name)
         stored = await asyncio.to_thread(self.stored, session_id)
         if name == "judge":

@@ -15,7 +15,7 @@ from heist.errors import HeistError
 from heist.events import JudgeAnswered, JudgeCited, Recorded, SuspicionUpdated
 from heist.services.detection import case
 from heist.services.detection.case import Case, Deed, Said
-from heist.services.detection.desk import Desk
+from heist.services.detection.desk import Desk, Parts
 from heist.services.detection.judge import Purse
 from heist.services.detection.ladder.hybrid import Hybrid
 from heist.services.detection.ladder.rules import Assessment
@@ -29,11 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Watched:
-    """One session: what was heard and not yet looked at, and the case as far as it goes."""
+    """One session: what was heard and not yet looked at, the case as far as it goes, and the files of detection as they
+    were when it was first looked at."""
 
     heard: list[Deed] = field(default_factory=list)
     seen: list[Deed] = field(default_factory=list)
     case: Case | None = None
+    parts: Parts | None = None
     assessment: Assessment | None = None
     task: asyncio.Task[None] | None = None
     judging: asyncio.Task[None] | None = None
@@ -113,8 +115,10 @@ class Watch:
 
     async def _open(self, session_id: str, watched: _Watched) -> bool:
         """Whether there is anything to see it by. What the log already holds is not looked at twice."""
-        settings = await asyncio.to_thread(lambda: self._desk.settings)
-        if settings.live == "off":
+        if not self._desk.is_on():
+            return False
+        watched.parts = parts = await asyncio.to_thread(lambda: self._desk.parts)
+        if parts.settings.live == "off":
             return False
         if watched.case is None:
             stored = (await asyncio.to_thread(self._desk.stored, session_id)).case
@@ -122,13 +126,14 @@ class Watch:
             watched.heard = list(stored.deeds)
         known = await asyncio.to_thread(self._desk.schema, watched.case.scenario)
         watched.case = replace(watched.case, schema=known)
-        watched.assessment = self._desk.rules.begin(watched.case)
-        watched.purse = self._desk.bench.judge.purse()
+        watched.assessment = parts.rules.begin(watched.case)
+        watched.purse = parts.bench.judge.purse()
         return watched.assessment is not None
 
     def _see(self, session_id: str, watched: _Watched, deeds: list[Deed]) -> None:
-        assessment = watched.assessment
+        assessment, parts = watched.assessment, watched.parts
         assert assessment is not None
+        assert parts is not None
         with self._telemetry.assessing("rules", session_id, deeds[-1].turn):
             for deed in deeds:
                 assessment.see(deed)
@@ -149,26 +154,28 @@ class Watch:
                 alarm=standing.alarm.raised,
             )
         )
-        settings = self._desk.settings
+        settings = parts.settings
         idle = watched.judging is None or watched.judging.done()
         if settings.live == "hybrid" and settings.judge.arm != "off" and idle and watched.messages >= settings.every:
             watched.messages = 0
             watched.judging = self._run(session_id, watched, self._judge(session_id, watched))
 
     async def _judge(self, session_id: str, watched: _Watched) -> None:
+        parts = watched.parts
         assert watched.case is not None
+        assert parts is not None
         seen = replace(watched.case, deeds=tuple(watched.seen))
         with self._telemetry.assessing("judge", session_id, seen.turns):
-            state = await self._desk.bench.state(seen, self._desk.rules, watched.purse)
+            state = await parts.bench.state(seen, parts.rules, watched.purse)
         if (event := answered(session_id, seen.turns, state)) is not None:
             self._bus.post(event)
-            await self._pooled(session_id, seen, state)
+            await self._pooled(session_id, parts, seen, state)
 
-    async def _pooled(self, session_id: str, seen: Case, state: JudgeState) -> None:
+    async def _pooled(self, session_id: str, parts: Parts, seen: Case, state: JudgeState) -> None:
         if state.posterior is None:
             return
-        rules = self._desk.rules
-        verdict = Hybrid(self._desk.bench, rules).pool(seen, await rules.assess(seen), state)
+        rules = parts.rules
+        verdict = Hybrid(parts.bench, rules).pool(seen, await rules.assess(seen), state)
         assert verdict.nobody is not None
         self._bus.post(
             SuspicionUpdated(

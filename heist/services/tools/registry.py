@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -172,6 +172,11 @@ class Registry:
 
     def is_on(self, name: str) -> bool:
         return name in self.tools and name not in self._off
+
+    def withheld(self, scopes: Set[str], tools: Collection[str] | None) -> list[str]:
+        """Those of the tools, or of all if that is None, that the scopes would open if they were not switched off."""
+        named = [tool for tool in self.tools.values() if tools is None or tool.name in tools]
+        return [tool.name for tool in named if tool.scope in scopes and tool.name in self._off]
 
     def hear(self, recorded: Recorded) -> None:
         """A watcher of the bus: a tool is on or off once that is on record."""

@@ -107,6 +107,8 @@ export function apply(state, event) {
       turn(state, event).tools.push(event);
       return event.turn;
     }
+    case "service.missing":
+      return note(state, event, `${event.part} missing: ${event.why}`);
     case "model.warmed":
       return note(state, event, event.error ? `${event.model} did not warm up: ${event.error}` : `${event.model} is warm after ${Math.round(event.milliseconds)} ms`);
     case "memory.compressed":

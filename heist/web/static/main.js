@@ -1,6 +1,7 @@
 // Which page this is, the link to the server, the theme and the keys.
 
-import { $, ask, element } from "./dom.js";
+import { $, ask, element, refuse } from "./dom.js";
+import { hide, without } from "./flags.js";
 
 const [, place = "", name = "", part = ""] = location.pathname.split("/").map(decodeURIComponent);
 const KEYS = [["Space", "pause, go on; hold the replay"], [".", "one turn"], ["J K", "next message, the one before"], ["N P", "the same, of those with a flag"],
@@ -42,6 +43,8 @@ $("theme").addEventListener("click", switchTheme);
 $("help").addEventListener("click", help);
 
 async function open() {
+  await hide();
+  if (place === "play" && without("blind_play")) return refuse("Blind play is switched off in this house.");
   if (place === "s" && part === "report") return (await import("./report.js")).open(name);
   if (place === "s" || (place === "play" && name)) {
     const session = await import("./session.js");

@@ -11,6 +11,7 @@ import pytest
 
 from heist import events as e
 from heist.agents.sessions import Order
+from heist.checkup import examine
 from heist.llm.model import Completion, Model, Prompt, estimate
 from heist.runtime import Runtime
 from heist.services.detection.case import deed_of
@@ -108,7 +109,7 @@ async def test_a_wrong_file_stops_the_watch_and_no_session(settings: Settings, t
         row = runtime.queries.session(session_id)
         assert row is not None
         assert row.status == "completed"
-        finding = next(one for one in await runtime.examine() if one.part == "detectors")
+        finding = next(one for one in await examine(runtime) if one.part == "detection")
     assert not finding.well
 
 

@@ -16,8 +16,9 @@ from starlette.testclient import TestClient
 from heist import events as e
 from heist.agents.sessions import Order
 from heist.app import create_app
+from heist.checkup import Finding, examine
 from heist.errors import ConfigError
-from heist.runtime import Finding, Runtime
+from heist.runtime import Runtime
 from heist.services.auth import AGENT_SCOPES, Principal, Scope
 from heist.services.clients import hashed, new_credentials
 from heist.services.tools.calculator import calculator
@@ -288,7 +289,7 @@ async def test_a_tool_that_is_wrong_is_left_out_with_a_reason_and_all_else_works
         row = house.queries.session(session_id)
         assert row is not None
         assert row.status == "completed"
-        [finding] = [one for one in await house.examine() if one.part.startswith("tool ")]
+        [finding] = [one for one in await examine(house) if one.part.startswith("tool ")]
         assert finding == Finding("tool weather", False, why, "mend or remove the package")
 
 
@@ -317,7 +318,7 @@ async def test_a_crew_that_grants_the_scope_of_a_tool_that_is_left_out_is_refuse
     async with Runtime(config).opened() as house:
         with pytest.raises(ConfigError, match=r"agents\.0\.scopes: unknown scope 'weather:read'"):
             await house.sessions.start(USER, Order(crew="sailors"))
-        assert [one.part for one in await house.examine() if not one.well] == ["tool weather", "sailors.yaml"]
+        assert [one.part for one in await examine(house) if not one.well] == ["tool weather", "sailors.yaml"]
 
 
 async def test_of_two_packages_with_one_tool_the_first_by_name_is_taken(install: Install, settings: Settings) -> None:
