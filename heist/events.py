@@ -76,7 +76,8 @@ class Memory(BaseModel):
 
 class SessionStarted(SessionFact):
     """Holds all that a session depends on besides the scenario's file and what is sealed (`mole.assigned`), so that the
-    log can bring it back. `tools` are the only ones that its agents may be offered; None is all that there are."""
+    log can bring it back. `tools` are the only ones that its agents may be offered; None is all that there are.
+    `variant` is the arm of a comparison that it was dealt to, None where nothing is compared."""
 
     kind: Literal["session.started"] = "session.started"
     crew: str
@@ -98,6 +99,7 @@ class SessionStarted(SessionFact):
     llm: str | None = None
     memory: Memory = Memory()
     budget: Budget = Budget()
+    variant: str | None = None
     by: str
     process: int
 

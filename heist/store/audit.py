@@ -260,7 +260,7 @@ def _insert(table: Table) -> Insert:
 
 
 def _session_row(event: e.SessionStarted, at: str) -> dict[str, object]:
-    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process")
+    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process", "variant")
     return {
         "session_id": event.session_id,
         "start_time": at,

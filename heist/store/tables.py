@@ -26,6 +26,7 @@ sessions = Table(
     Column("server", String(200), nullable=False),
     Column("simulated", Boolean, nullable=False),
     Column("process", Integer, nullable=False),
+    Column("variant", String(64)),  # NULL where nothing is compared
     Index("sessions_by_start", "start_time"),
     Index("sessions_by_status", "status"),
 )
