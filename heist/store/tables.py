@@ -40,6 +40,12 @@ events = Table(
     Column("at", String(32), nullable=False),
     Column("body", Text, nullable=False),
     Index("events_by_session", "session_id", "seq"),
+    Index(
+        "events_of_failure",
+        "session_id",
+        sqlite_where=text("kind = 'message.failed'"),
+        postgresql_where=text("kind = 'message.failed'"),
+    ),
 )
 
 sealed = Table(
@@ -84,6 +90,26 @@ messages = Table(
     Column("completion_tokens", Integer, nullable=False),
     Column("tokens_estimated", Boolean, nullable=False),
     Column("milliseconds", Float, nullable=False),
+    Column("previous", String(64)),  # who spoke before, NULL in the first message
+    Index(
+        "messages_by_agent",
+        "session_id",
+        "agent_name",
+        "previous",
+        "prompt_tokens",
+        "completion_tokens",
+        "milliseconds",
+    ),
+)
+
+mentions = Table(
+    "mentions",
+    metadata,
+    Column("session_id", String(64), ForeignKey("sessions.session_id"), primary_key=True),
+    Column("turn_id", Integer, primary_key=True, autoincrement=False),
+    Column("named", String(64), primary_key=True),
+    Column("agent_name", String(64), nullable=False),
+    Index("mentions_by_agent", "session_id", "agent_name", "named"),
 )
 
 tool_usage = Table(
@@ -102,6 +128,7 @@ tool_usage = Table(
     Column("form", String(8), nullable=False),  # native, text, http, mcp
     Column("milliseconds", Float, nullable=False),
     Index("tool_usage_by_session", "session_id", "turn_id", "agent_name"),
+    Index("tool_usage_by_tool", "session_id", "tool_name", "agent_name", "success", "fault", "milliseconds"),
 )
 
 clients = Table(
