@@ -75,6 +75,10 @@ games = Table(
     Column("damage", Float),  # the holder's share of what is missing to the reference
 )
 
+_SPOKEN = ("agent_name", "previous", "prompt_tokens", "completion_tokens", "milliseconds")
+_CALLED = ("tool_name", "agent_name", "success", "fault", "milliseconds")
+"""What figures are made of: an index that covers it by session, and one over all, so that counting reads no row."""
+
 messages = Table(
     "messages",
     metadata,
@@ -91,25 +95,18 @@ messages = Table(
     Column("tokens_estimated", Boolean, nullable=False),
     Column("milliseconds", Float, nullable=False),
     Column("previous", String(64)),  # who spoke before, NULL in the first message
-    Index(
-        "messages_by_agent",
-        "session_id",
-        "agent_name",
-        "previous",
-        "prompt_tokens",
-        "completion_tokens",
-        "milliseconds",
-    ),
+    Index("messages_of_session", "session_id", *_SPOKEN),
+    Index("messages_by_agent", *_SPOKEN),
 )
 
 mentions = Table(
     "mentions",
     metadata,
     Column("session_id", String(64), ForeignKey("sessions.session_id"), primary_key=True),
-    Column("turn_id", Integer, primary_key=True, autoincrement=False),
+    Column("agent_name", String(64), primary_key=True),
     Column("named", String(64), primary_key=True),
-    Column("agent_name", String(64), nullable=False),
-    Index("mentions_by_agent", "session_id", "agent_name", "named"),
+    Column("turn_id", Integer, primary_key=True, autoincrement=False),
+    Index("mentions_by_agent", "agent_name", "named"),
 )
 
 tool_usage = Table(
@@ -128,7 +125,13 @@ tool_usage = Table(
     Column("form", String(8), nullable=False),  # native, text, http, mcp
     Column("milliseconds", Float, nullable=False),
     Index("tool_usage_by_session", "session_id", "turn_id", "agent_name"),
-    Index("tool_usage_by_tool", "session_id", "tool_name", "agent_name", "success", "fault", "milliseconds"),
+    Index("tool_usage_of_session", "session_id", *_CALLED),
+    Index(
+        "tool_usage_by_tool",
+        *_CALLED,
+        sqlite_where=text("session_id IS NOT NULL"),
+        postgresql_where=text("session_id IS NOT NULL"),
+    ),
 )
 
 clients = Table(

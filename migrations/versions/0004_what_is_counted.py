@@ -20,8 +20,11 @@ _PREVIOUS = """
 _BEGUN = sa.text("SELECT seq FROM events WHERE kind = 'session.started'")
 _BEGIN = sa.text("SELECT session_id, body FROM events WHERE seq = :seq")
 _SAID = sa.text("SELECT turn_id, agent_name, message FROM messages WHERE session_id = :session_id")
-_NAME = sa.text("INSERT INTO mentions VALUES (:session_id, :turn_id, :named, :agent_name)")
+_NAME = sa.text("INSERT INTO mentions VALUES (:session_id, :agent_name, :named, :turn_id)")
+_SPOKEN = ["agent_name", "previous", "prompt_tokens", "completion_tokens", "milliseconds"]
+_CALLED = ["tool_name", "agent_name", "success", "fault", "milliseconds"]
 _FAILED = sa.text("kind = 'message.failed'")
+_INSIDE = sa.text("session_id IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -30,17 +33,17 @@ def upgrade() -> None:
     op.create_table(
         "mentions",
         sa.Column("session_id", sa.String(64), sa.ForeignKey("sessions.session_id"), primary_key=True),
-        sa.Column("turn_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("agent_name", sa.String(64), primary_key=True),
         sa.Column("named", sa.String(64), primary_key=True),
-        sa.Column("agent_name", sa.String(64), nullable=False),
+        sa.Column("turn_id", sa.Integer, primary_key=True, autoincrement=False),
     )
     op.execute(_PREVIOUS)
     _name()
-    spoken = ["session_id", "agent_name", "previous", "prompt_tokens", "completion_tokens", "milliseconds"]
-    called = ["session_id", "tool_name", "agent_name", "success", "fault", "milliseconds"]
-    op.create_index("messages_by_agent", "messages", spoken)
-    op.create_index("mentions_by_agent", "mentions", ["session_id", "agent_name", "named"])
-    op.create_index("tool_usage_by_tool", "tool_usage", called)
+    op.create_index("messages_of_session", "messages", ["session_id", *_SPOKEN])
+    op.create_index("messages_by_agent", "messages", _SPOKEN)
+    op.create_index("mentions_by_agent", "mentions", ["agent_name", "named"])
+    op.create_index("tool_usage_of_session", "tool_usage", ["session_id", *_CALLED])
+    op.create_index("tool_usage_by_tool", "tool_usage", _CALLED, sqlite_where=_INSIDE, postgresql_where=_INSIDE)
     op.create_index("events_of_failure", "events", ["session_id"], sqlite_where=_FAILED, postgresql_where=_FAILED)
 
 
@@ -61,8 +64,10 @@ def _name() -> None:
 
 def downgrade() -> None:
     op.drop_index("events_of_failure", "events")
-    op.drop_index("tool_usage_by_tool", "tool_usage")
-    op.drop_index("messages_by_agent", "messages")
+    for index in ("tool_usage_by_tool", "tool_usage_of_session"):
+        op.drop_index(index, "tool_usage")
+    for index in ("messages_by_agent", "messages_of_session"):
+        op.drop_index(index, "messages")
     op.drop_table("mentions")
     op.drop_column("messages", "previous")
     op.drop_column("sessions", "variant")

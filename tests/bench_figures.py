@@ -1,0 +1,154 @@
+"""What figures cost on a million messages: one session's, and the overview over all of them.
+
+The log is made up and written in bulk: 33,334 sessions of six agents by five rounds with 200 letters a message, a call
+in every third turn, one turn in two hundred without a word, a third of the games revealed.
+"""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, Table, insert
+
+from heist.clock import stamp
+from heist.store import tables
+
+CREW = ("planner", "hacker", "safecracker", "intel", "driver", "lookout")
+TOOLS = ("calculator", "file_reader", "database_query", "plan", "observe")
+MESSAGES = 1_000_000
+TURNS = 30
+BATCH = 2_000
+"""Sessions that are written together."""
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+Rows = dict[Table, list[dict[str, Any]]]
+
+
+class Reading(NamedTuple):
+    question: str
+    milliseconds: float
+    limit: float
+
+
+def fill(engine: Engine, messages: int = MESSAGES) -> int:
+    """Writes so many messages, and all that comes with them; answers how many sessions that are."""
+    chance = random.Random(1)
+    numbers = iter(range(1, 10**9))
+    sessions = -(-messages // TURNS)
+    with engine.begin() as connection:
+        for first in range(0, sessions, BATCH):
+            rows: Rows = {table: [] for table in tables.metadata.sorted_tables}
+            for number in range(first, min(first + BATCH, sessions)):
+                _session(rows, number, numbers, chance)
+            _write(connection, rows)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    return sessions
+
+
+def _write(connection: Connection, rows: Rows) -> None:
+    for table in tables.metadata.sorted_tables:
+        if rows[table]:
+            connection.execute(insert(table), rows[table])
+
+
+def _session(rows: Rows, number: int, numbers: Iterator[int], chance: random.Random) -> None:
+    session_id = f"s{number}"
+    at = stamp(BEGIN + timedelta(minutes=number))
+    rows[tables.sessions].append(
+        {
+            "session_id": session_id,
+            "start_time": at,
+            "end_time": at,
+            "num_turns": TURNS,
+            "status": "completed" if number % 10 else "stopped",
+            "crew": f"crew{number % 3}",
+            "scenario": "first_national_bank",
+            "title": "First National Bank",
+            "rounds": 5,
+            "model": f"model{number % 4}",
+            "server": "s",
+            "simulated": True,
+            "process": 1,
+            "variant": ("a", "b", None)[number % 3],
+        }
+    )
+    previous = None
+    for turn in range(1, TURNS + 1):
+        agent = chance.choice(CREW) if number % 2 else CREW[turn % 6]
+        if chance.random() < 0.005:
+            body = f'{{"session_id":"{session_id}","kind":"message.failed","turn":{turn},"agent":"{agent}"}}'
+            rows[tables.events].append(_event(next(numbers), session_id, "message.failed", at, body))
+            continue
+        rows[tables.messages].append(_message(session_id, turn, agent, at, previous, chance))
+        previous = agent
+        if chance.random() < 0.7:
+            named = chance.choice([name for name in CREW if name != agent])
+            rows[tables.mentions].append(
+                {"session_id": session_id, "turn_id": turn, "named": named, "agent_name": agent}
+            )
+        if turn % 3 == 0:
+            seq = next(numbers)
+            rows[tables.events].append(_event(seq, session_id, "tool.called", at, "{}"))
+            rows[tables.tool_usage].append(_call(seq, session_id, turn, agent, at, chance))
+    if number % 3 == 0:
+        rows[tables.games].append(_game(session_id, at, chance))
+
+
+def _event(seq: int, session_id: str, kind: str, at: str, body: str) -> dict[str, Any]:
+    return {"seq": seq, "session_id": session_id, "kind": kind, "at": at, "body": body}
+
+
+def _message(
+    session_id: str, turn: int, agent: str, at: str, previous: str | None, chance: random.Random
+) -> dict[str, Any]:
+    return {
+        "session_id": session_id,
+        "turn_id": turn,
+        "agent_name": agent,
+        "agent_role": "role",
+        "message": "words " * 33,
+        "timestamp": at,
+        "round": (turn - 1) // 6 + 1,
+        "model": "m",
+        "prompt_tokens": chance.randrange(500, 4000),
+        "completion_tokens": chance.randrange(20, 300),
+        "tokens_estimated": False,
+        "milliseconds": chance.random() * 1000,
+        "previous": previous,
+    }
+
+
+def _call(seq: int, session_id: str, turn: int, agent: str, at: str, chance: random.Random) -> dict[str, Any]:
+    fault = chance.choice([None, None, None, "scope", "arguments"])
+    return {
+        "seq": seq,
+        "session_id": session_id,
+        "turn_id": turn,
+        "agent_name": agent,
+        "tool_name": chance.choice(TOOLS),
+        "tool_params": "{}",
+        "tool_result": "1 + 1 = 2",
+        "timestamp": at,
+        "success": fault is None,
+        "fault": fault,
+        "form": "native",
+        "milliseconds": chance.random(),
+    }
+
+
+def _game(session_id: str, at: str, chance: random.Random) -> dict[str, Any]:
+    mole = chance.random() < 0.5
+    return {
+        "session_id": session_id,
+        "revealed_at": at,
+        "arm": "mole" if mole else "none",
+        "strategy": chance.choice(["misinformation", "subtle_delays"]) if mole else None,
+        "holder": "hacker" if mole else None,
+        "guess": chance.choice([None, *CREW]),
+        "result": chance.choice(["SUCCESS", "FAILURE", "BUSTED"]),
+        "outcome": "messy",
+        "score": chance.random() * 100,
+        "reference": 90.0,
+        "damage": chance.random() * 10 if mole else None,
+    }
