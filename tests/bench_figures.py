@@ -4,16 +4,31 @@ The log is made up and written in bulk: 33,334 sessions of six agents by five ro
 in every third turn, one turn in two hundred without a word, a third of the games revealed.
 """
 
+import asyncio
 import random
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Table, insert
+import sqlalchemy
+from rich.table import Table
+from sqlalchemy import Connection, Engine, insert
 
 from heist.clock import stamp
+from heist.runtime import Runtime
+from heist.services.analytics.analytics import Analytics
+from heist.services.auth import USER_SCOPES, Principal
+from heist.settings import Settings
 from heist.store import tables
+from heist.store.engine import connect
+from heist.store.figures import Chosen, Figures
+from heist.store.migrate import upgrade
 
+USER = Principal("bench", USER_SCOPES)
+ONE, OVER_ALL = 50, 1000
+"""Milliseconds that a question may take, of one session or a few, and of all."""
 CREW = ("planner", "hacker", "safecracker", "intel", "driver", "lookout")
 TOOLS = ("calculator", "file_reader", "database_query", "plan", "observe")
 MESSAGES = 1_000_000
@@ -21,7 +36,7 @@ TURNS = 30
 BATCH = 2_000
 """Sessions that are written together."""
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-Rows = dict[Table, list[dict[str, Any]]]
+Rows = dict[sqlalchemy.Table, list[dict[str, Any]]]
 
 
 class Reading(NamedTuple):
@@ -37,19 +52,17 @@ def fill(engine: Engine, messages: int = MESSAGES) -> int:
     sessions = -(-messages // TURNS)
     with engine.begin() as connection:
         for first in range(0, sessions, BATCH):
-            rows: Rows = {table: [] for table in tables.metadata.sorted_tables}
+            rows: Rows = {one: [] for one in tables.metadata.sorted_tables}
             for number in range(first, min(first + BATCH, sessions)):
                 _session(rows, number, numbers, chance)
             _write(connection, rows)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("ANALYZE")
     return sessions
 
 
 def _write(connection: Connection, rows: Rows) -> None:
-    for table in tables.metadata.sorted_tables:
-        if rows[table]:
-            connection.execute(insert(table), rows[table])
+    for one in tables.metadata.sorted_tables:
+        if rows[one]:
+            connection.execute(insert(one), rows[one])
 
 
 def _session(rows: Rows, number: int, numbers: Iterator[int], chance: random.Random) -> None:
@@ -152,3 +165,46 @@ def _game(session_id: str, at: str, chance: random.Random) -> dict[str, Any]:
         "reference": 90.0,
         "damage": chance.random() * 10 if mole else None,
     }
+
+
+async def figures() -> list[Reading]:
+    """The best of three, in milliseconds, with what the detector costs left out: nothing here can be judged."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = connect(f"sqlite:///{folder}/figures.db")
+        upgrade(engine)
+        sessions = await asyncio.to_thread(fill, engine)
+        analytics = Analytics(Figures(engine), Runtime(Settings(database_url=f"sqlite:///{folder}/figures.db")).desk)
+        middle = f"s{sessions // 2}"
+        every, some = Chosen(), Chosen(variant="a")
+        since = Chosen(since=stamp(BEGIN))
+        asked: list[tuple[str, Callable[[], Awaitable[object]], float]] = [
+            ("one session", lambda: analytics.session(USER, middle), ONE),
+            ("two sessions compared", lambda: analytics.compare(USER, [middle, "s1"]), ONE),
+            ("a page of 50 sessions", lambda: analytics.sessions(USER, every, 50), ONE),
+            ("the overview", lambda: analytics.metrics_summary(USER, every, detector=None), OVER_ALL),
+            ("the tools of all", lambda: analytics.tool_stats(USER, every, 100), OVER_ALL),
+            ("the agents of all", lambda: analytics.agent_activity(USER, every, 100), OVER_ALL),
+            ("who with whom in all", lambda: analytics.interactions(USER, every, 100), OVER_ALL),
+            ("the overview of a variant", lambda: analytics.metrics_summary(USER, some, detector=None), OVER_ALL),
+            ("who with whom in a variant", lambda: analytics.interactions(USER, some, 100), OVER_ALL),
+            ("the overview since a day", lambda: analytics.metrics_summary(USER, since, detector=None), OVER_ALL),
+        ]
+        readings = [Reading(name, await _best(ask), limit) for name, ask, limit in asked]
+        engine.dispose()
+    return readings
+
+
+async def _best(ask: Callable[[], Awaitable[object]]) -> float:
+    spent = []
+    for _ in range(3):
+        began = time.perf_counter()
+        await ask()
+        spent.append((time.perf_counter() - began) * 1000)
+    return min(spent)
+
+
+def table(readings: list[Reading]) -> Table:
+    shown = Table("question", "ms", "wanted below", title=f"Figures on {MESSAGES:,} messages")
+    for question, milliseconds, limit in readings:
+        shown.add_row(question, f"{milliseconds:.1f}", f"{limit:.0f}")
+    return shown

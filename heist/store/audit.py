@@ -234,6 +234,23 @@ class Writer:
         self._connection.commit()
         return numbers
 
+    def write_whole(self, session: Sequence[Waiting]) -> None:
+        """A session from its start on, all of it or nothing. Raises `StoreError`."""
+        try:
+            self._connection = self._connection or self._engine.raw_connection()
+            cursor = self._connection.cursor()
+            begin_writing(cursor, self._engine)
+            for some in (session[:1], session[1:]):  # its row must stand before a later event claims or counts on it
+                self._store(cursor, some)
+            self._connection.commit()
+        except StoreError:
+            self.close()
+            raise
+        except Exception as error:  # whatever a row holds
+            self.close()
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(f"the audit could not be written: {cause}") from None
+
     def close(self) -> None:
         """Gives the connection back; what was not committed is rolled back."""
         if self._connection is not None:

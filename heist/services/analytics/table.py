@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import BaseModel
 
@@ -17,16 +17,16 @@ def written(rows: Sequence[BaseModel]) -> str:
     names = dict.fromkeys(name for row in flat for name in row)
     parts = {name.partition(".")[0] for name in names if "." in name}  # a part that a row lacks is None as a whole
     shown = [name for name in names if name not in parts]
-    return lines(shown, [{name: row.get(name) for name in shown} for row in flat])
-
-
-def lines(names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The rows under a line of names; what a row lacks is empty."""
     out = StringIO()
-    table = csv.DictWriter(out, names, restval="", lineterminator="\r\n")
+    write(out, shown, ({name: row.get(name) for name in shown} for row in flat))
+    return out.getvalue()
+
+
+def write(out: TextIO, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """The rows under a line of names."""
+    table = csv.DictWriter(out, names, lineterminator="\r\n")
     table.writeheader()
     table.writerows({name: cell(value) for name, value in row.items()} for row in rows)
-    return out.getvalue()
 
 
 def cell(value: object) -> object:
