@@ -548,6 +548,9 @@ class MoleRevealed(SessionFact):
     by: str
 
 
+ENDS = ("session.completed", "session.stopped", "session.failed")
+"""The kinds with which a session is over."""
+
 Event = Annotated[
     SessionStarted
     | SessionPaused

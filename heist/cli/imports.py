@@ -21,7 +21,6 @@ from heist.store.figures import Chosen
 WHAT = "an event as heist export writes it"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
-_ENDS = ("session.completed", "session.stopped", "session.failed")
 
 
 def import_(
@@ -74,7 +73,7 @@ class _Log:
 
     def add(self, place: str, seq: int | None, kept: Kept) -> None:
         event = kept.event
-        if event.kind in self._kinds & {"session.started", "mole.revealed", "mole.assigned", *_ENDS}:
+        if event.kind in self._kinds & {"session.started", "mole.revealed", "mole.assigned", *e.ENDS}:
             _refuse(place, f"{event.kind} once in {self._id}", "it again")
         if not event.sealed and (seq is None or seq <= self._last):
             _refuse(place, f"a seq above {self._last}", "none" if seq is None else str(seq))
@@ -87,8 +86,8 @@ class _Log:
         self.kept.append(kept)
 
     def check_end(self, path: Path) -> None:
-        if not self._kinds & set(_ENDS):
-            expected = f"{', '.join(_ENDS[:-1])} or {_ENDS[-1]}"
+        if not self._kinds & set(e.ENDS):
+            expected = f"{', '.join(e.ENDS[:-1])} or {e.ENDS[-1]}"
             raise ConfigError(f"{path}: the session {self._id} is not over; expected {expected} in its log")
 
 

@@ -45,7 +45,6 @@ _STATUS = {
     "session.completed": "completed",
     "session.failed": "failed",
 }
-_ENDS = ("session.stopped", "session.completed", "session.failed")
 _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindparam("session"))
 _TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
@@ -290,7 +289,7 @@ class Writer:
                 case e.MoleRevealed():
                     rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
-                    ended = at if event.kind in _ENDS else None
+                    ended = at if event.kind in e.ENDS else None
                     if ended is not None:
                         self._crews.pop(event.session_id or "", None)
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})

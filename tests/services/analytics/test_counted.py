@@ -56,7 +56,7 @@ def choices(draw: st.DrawFn) -> Chosen:
 def sessions(engine: Engine, told: list[e.Event], chosen: Chosen = Chosen()) -> list[brute.Played]:  # noqa: B008
     """What is meant of a house that was just written, by the log, oldest first."""
     keep(engine, told)
-    return [one for one in brute.played(Queries(engine).log(0, None, 10_000)) if brute.fits(one, chosen)]
+    return [one for one in brute.played(Queries(engine).log(0, None)) if brute.fits(one, chosen)]
 
 
 @shared
