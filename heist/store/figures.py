@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Select, Table, func, literal_column, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Select, Table, case, func, literal_column, select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.sql import Executable
 
 from heist.errors import StoreError
 from heist.store.queries import SessionRow
@@ -93,6 +94,17 @@ class Calls(NamedTuple):
     milliseconds: float
 
 
+class Totals(NamedTuple):
+    """All that was said and called; `milliseconds` is the sum over messages."""
+
+    messages: int
+    prompt_tokens: int
+    completion_tokens: int
+    milliseconds: float
+    calls: int
+    successes: int
+
+
 class Pair(NamedTuple):
     """How often the one came upon the other."""
 
@@ -168,6 +180,16 @@ class Reading:
         found = select(column).where(column.is_not(None), *chosen.conditions()).distinct().order_by(column)
         return [value for (value,) in self._rows(found)]
 
+    def totals(self, chosen: Chosen) -> Totals:
+        """Summed as it is found; to tell agents apart, all that is chosen would have to be sorted first."""
+        said, used = messages.c, tool_usage.c
+        sums = [func.sum(column) for column in (said.prompt_tokens, said.completion_tokens, said.milliseconds)]
+        [(many, prompt, completion, spent)] = self._rows(select(func.count(), *sums).where(*_of(messages, chosen)))
+        succeeded = func.sum(case((used.success, 1), else_=0))
+        counted = select(func.count(), succeeded).where(used.session_id.is_not(None), *_of(tool_usage, chosen))
+        [(calls, successes)] = self._rows(counted)
+        return Totals(many, int(prompt or 0), int(completion or 0), spent or 0.0, calls, int(successes or 0))
+
     def talk(self, chosen: Chosen) -> list[Talk]:
         """What each agent said, over all sessions together."""
         return [Talk("", *_spoken(row)) for row in self._rows(_talk(chosen, messages.c.agent_name))]
@@ -211,7 +233,7 @@ class Reading:
     def _pairs(self, statement: Select[Any]) -> list[Pair]:
         return [Pair._make(row) for row in self._rows(statement)]
 
-    def _rows(self, statement: Select[Any]) -> Sequence[Row[*tuple[Any, ...]]]:
+    def _rows(self, statement: Executable) -> Sequence[Row[*tuple[Any, ...]]]:
         return self._connection.execute(statement).all()
 
 

@@ -66,6 +66,17 @@ def test_one_session_is_found_by_its_index(engine: Engine, name: str) -> None:
     assert all("COVERING INDEX" in step for step in steps if step.startswith("SEARCH") and "events" not in step)
 
 
+def test_totals_are_summed_in_an_index_as_they_are_found(engine: Engine) -> None:
+    for chosen in (Chosen(), ONE):
+        steps = plan(engine, lambda reading: reading.totals(chosen))  # noqa: B023 - asked at once
+        assert len(steps) == 2, steps
+        assert all(" INDEX " in step for step in steps)
+    for chosen in SOME:
+        steps = plan(engine, lambda reading: reading.totals(chosen))  # noqa: B023 - asked at once
+        assert scanned(steps) == [], steps
+        assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_some_sessions_are_found_one_by_one(engine: Engine, name: str) -> None:
     for chosen in SOME:

@@ -226,13 +226,12 @@ def _summaries(reading: Reading, chosen: Chosen, by: By | None) -> list[tuple[Su
 
 
 def _summary(reading: Reading, group: str | None, chosen: Chosen) -> tuple[Summary, list[Outcome]]:
-    talk, failed, calls = reading.talk(chosen), reading.failed(chosen), reading.calls(chosen)
+    totals = reading.totals(chosen)
     games = reading.outcomes(chosen)
     statuses = reading.statuses(chosen)
     many = {one.status: one.sessions for one in statuses}
     ended = [one for one in statuses if one.status not in ("running", "paused")]
     over = sum(one.sessions for one in ended)
-    messages, called = sum(one.messages for one in talk), sum(one.calls for one in calls)
     summary = Summary(
         group=group,
         sessions=sum(many.values()),
@@ -242,13 +241,13 @@ def _summary(reading: Reading, group: str | None, chosen: Chosen) -> tuple[Summa
         failed=many.get("failed", 0),
         completion_rate=rate(many.get("completed", 0), over),
         average_turns=rate(sum(one.turns for one in ended), over),
-        messages=messages,
-        failed_turns=len(failed),
-        prompt_tokens=sum(one.prompt_tokens for one in talk),
-        completion_tokens=sum(one.completion_tokens for one in talk),
-        milliseconds=rate(sum(one.milliseconds for one in talk), messages),
-        tool_calls=called,
-        tool_success_rate=rate(sum(one.calls for one in calls if one.success), called),
+        messages=totals.messages,
+        failed_turns=len(reading.failed(chosen)),
+        prompt_tokens=totals.prompt_tokens,
+        completion_tokens=totals.completion_tokens,
+        milliseconds=rate(totals.milliseconds, totals.messages),
+        tool_calls=totals.calls,
+        tool_success_rate=rate(totals.successes, totals.calls),
         games=counting.games(games),
         detection=None,
     )
