@@ -30,6 +30,7 @@ from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
 from heist.store.queries import Queries, SessionRow, parsed
+from heist.telemetry.here import Here, within
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import Game, draw
@@ -226,7 +227,8 @@ class Sessions:
         del self._tasks[session_id]
         self._clear(orchestrator)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("session %s broke off", session_id, exc_info=error)
+            with within(Here(session_id)):
+                log.error("session %s broke off", session_id, exc_info=error)
             closing = asyncio.ensure_future(self._record_failure(orchestrator, error))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
@@ -342,7 +344,8 @@ class Sessions:
             try:
                 await self._bring_back(row)
             except HeistError as error:
-                log.warning("session %s is not brought back: %s", row.session_id, error)
+                with within(Here(row.session_id)):
+                    log.warning("session %s is not brought back: %s", row.session_id, error)
         return [row.session_id for row in lost if row.session_id in self._running]
 
     async def _bring_back(self, row: SessionRow) -> None:

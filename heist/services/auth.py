@@ -38,6 +38,7 @@ class Scope(StrEnum):
     SESSION_CONTROL = "session:control"
     DETECTION = "detection:read"
     ANALYTICS = "analytics:read"
+    METRICS = "metrics:read"
     TOOLS_ADMIN = "tools:admin"
     TOKENS_INTROSPECT = "tokens:introspect"
 
@@ -56,7 +57,14 @@ AGENT_SCOPES = frozenset(
     }
 )
 USER_SCOPES = frozenset(
-    {Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.DETECTION, Scope.ANALYTICS, Scope.TOOLS_ADMIN}
+    {
+        Scope.SESSION_READ,
+        Scope.SESSION_CONTROL,
+        Scope.DETECTION,
+        Scope.ANALYTICS,
+        Scope.METRICS,
+        Scope.TOOLS_ADMIN,
+    }
 )
 
 
