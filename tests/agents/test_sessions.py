@@ -435,10 +435,13 @@ async def test_a_session_does_not_go_on_with_another_model(settings: Settings, f
 async def test_a_session_of_a_living_process_is_left_alone(settings: Settings) -> None:
     async with opened(settings) as first:
         session_id = await first.sessions.start(USER, Order(paused=True))
-        await first.bus.publish(e.SessionRecovered(session_id=session_id, process=1, before=os.getpid()))
         async with opened(settings) as second:
-            with pytest.raises(Conflict, match=r"runs in another process \(1\)"):
+            with pytest.raises(
+                Conflict, match=rf"runs in another process \(process {os.getpid()} of .+\); steer it there"
+            ):
                 await second.sessions.resume(USER, session_id)
+        assert kinds(log(first, session_id)) == ["session.started", "session.paused"]
+        await first.sessions.resume(USER, session_id)
 
 
 async def test_a_log_that_cannot_be_written_ends_the_session_and_says_so(
