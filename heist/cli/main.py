@@ -20,7 +20,7 @@ from heist import __version__, settings
 from heist.agents.sessions import Order
 from heist.app import create_app
 from heist.checkup import Finding, examine
-from heist.cli import clients, config, detect, hermetic, local, models, retention, scenario
+from heist.cli import clients, config, detect, export, hermetic, imports, local, models, retention, scenario
 from heist.cli.console import err, out
 from heist.cli.hermetic import Files
 from heist.cli.listening import listen
@@ -44,6 +44,8 @@ cli.add_typer(config.cli, name="config")
 cli.add_typer(models.cli, name="model")
 cli.add_typer(scenario.cli, name="scenario")
 cli.add_typer(detect.cli, name="detect")
+cli.command(name="export")(export.export)
+cli.command(name="import")(imports.import_)
 cli.command()(retention.purge)
 cli.command()(retention.backup)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from sqlalchemy import (
     Engine,
     Insert,
@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
+    func,
     insert,
     select,
     update,
@@ -36,6 +37,7 @@ from heist.errors import StoreError
 from heist.events import Event
 from heist.store import tables
 from heist.store.engine import begin_writing, reason
+from heist.store.mentions import named
 
 LINGER_SECONDS = 0.02
 RETURN_SECONDS = 10.0
@@ -52,6 +54,18 @@ _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindpar
 _TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
 _LAST = "SELECT max(seq) FROM events"
+_CREW = select(tables.events.c.body).where(
+    tables.events.c.session_id == bindparam("session"), tables.events.c.kind == bindparam("started")
+)
+_BEFORE, _LATEST = tables.messages.alias("before"), tables.messages.alias("latest")
+_PREVIOUS = select(_BEFORE.c.agent_name).where(
+    _BEFORE.c.session_id == bindparam("session_id"),
+    _BEFORE.c.turn_id
+    == select(func.max(_LATEST.c.turn_id))
+    .where(_LATEST.c.session_id == bindparam("session_id"), _LATEST.c.turn_id < bindparam("turn_id"))
+    .scalar_subquery(),
+)
+"""Who spoke before a message, read while it is written, so that counting who follows whom needs no join."""
 _DRIVER = select(tables.sessions.c.process).where(tables.sessions.c.session_id == bindparam("session"))
 _EVENT = select(tables.events.c.session_id, tables.events.c.at, tables.events.c.body).where(
     tables.events.c.seq == bindparam("number")
@@ -209,6 +223,7 @@ class Writer:
         self._may_return = engine.dialect.name != "sqlite"
         self._unsure: list[int | StoreError] | None = None
         self._lossy: set[str] = set()
+        self._crews: dict[str, list[str]] = {}
         self._mine: dict[str, int] = {}
         self._inserts = {
             table: Prepared(_insert(table), engine)
@@ -217,10 +232,12 @@ class Writer:
                 tables.events,
                 tables.sealed,
                 tables.messages,
+                tables.mentions,
                 tables.tool_usage,
                 tables.games,
             )
         }
+        self._crew_of = Prepared(_CREW, engine)
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
         self._take_over = Prepared(_TAKE_OVER, engine)
         self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
@@ -291,6 +308,22 @@ class Writer:
         self._remember(waiting)
         return numbers
 
+    def write_whole(self, session: Sequence[Waiting]) -> None:
+        """A session from its start on, all of it or nothing. Raises `StoreError`."""
+        try:
+            self._connection = self._connection or self._engine.raw_connection()
+            cursor = self._connection.cursor()
+            begin_writing(cursor, self._engine)
+            for some in (session[:1], session[1:]):  # its row must stand before a later event claims or counts on it
+                self._store(cursor, some)
+            self._connection.commit()
+        except StoreError:
+            self.close()
+            raise
+        except Exception as error:  # whatever a row holds
+            self.close()
+            raise StoreError(f"the audit could not be written: {reason(error)}") from None
+
     def _stands(self, cursor: DBAPICursor, waiting: Sequence[Waiting], numbers: Sequence[int | StoreError]) -> bool:
         """Whether the transaction of which the server gave no answer any more was committed after all."""
         for (event, at, body, _), number in zip(waiting, numbers, strict=True):
@@ -349,8 +382,10 @@ class Writer:
             match event:
                 case e.SessionStarted():
                     rows[tables.sessions].append(_session_row(event, at))
+                    self._crews[event.session_id] = [seat.name for seat in event.seats]
                 case e.MessageCompleted():
                     rows[tables.messages].append(_message_row(event, at))
+                    rows[tables.mentions] += _mention_rows(event, self._crew(cursor, event.session_id))
                     turns[event.session_id] = event.turn
                 case e.MessageFailed():
                     turns[event.session_id] = event.turn
@@ -360,6 +395,8 @@ class Writer:
                     rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
                     ended = at if event.kind in e.ENDS else None
+                    if ended is not None:
+                        self._crews.pop(event.session_id or "", None)
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
             if isinstance(event, e.SessionRecovered):
                 claim = {"session": session_id, "number": event.process, "before": event.before}
@@ -373,6 +410,14 @@ class Writer:
         if statuses:
             self._set_status.run(cursor, statuses)
 
+    def _crew(self, cursor: DBAPICursor, session_id: str) -> list[str]:
+        """The names of a session's agents, which its log begins with; nobody where it does not."""
+        if session_id not in self._crews:
+            found = self._crew_of.one(cursor, {"session": session_id, "started": "session.started"})
+            seats = from_json(str(found[0]))["seats"] if found else ()
+            self._crews[session_id] = [seat["name"] for seat in seats]
+        return self._crews[session_id]
+
 
 def _taken_over(event: Event) -> StoreError:
     return StoreError(f"another process has taken the session {event.session_id} over")
@@ -381,11 +426,14 @@ def _taken_over(event: Event) -> StoreError:
 def _insert(table: Table) -> Insert:
     """Every column but one that the database counts up by itself."""
     given = [column.name for column in table.columns if column is not table.autoincrement_column]
-    return insert(table).inline().values({name: bindparam(name) for name in given})
+    values: dict[str, object] = {name: bindparam(name) for name in given}
+    if table is tables.messages:
+        values["previous"] = _PREVIOUS.scalar_subquery()
+    return insert(table).inline().values(values)
 
 
 def _session_row(event: e.SessionStarted, at: str) -> dict[str, object]:
-    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process")
+    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process", "variant")
     return {
         "session_id": event.session_id,
         "start_time": at,
@@ -410,6 +458,11 @@ def _message_row(event: e.MessageCompleted, at: str) -> dict[str, object]:
         "tokens_estimated": event.estimated,
         "milliseconds": event.milliseconds,
     }
+
+
+def _mention_rows(event: e.MessageCompleted, crew: Sequence[str]) -> list[dict[str, object]]:
+    said = {"session_id": event.session_id, "turn_id": event.turn, "agent_name": event.agent}
+    return [{**said, "named": name} for name in named(event.text, crew, event.agent)]
 
 
 def _game_row(event: e.MoleRevealed, at: str) -> dict[str, object]:

@@ -75,7 +75,7 @@ def whole(engine: Engine, session_id: str, day: int, over: bool = True) -> None:
         started,
         assigned(session_id=session_id),
         tool_called(session_id, 1),
-        message(session_id, 1, "hello"),
+        message(session_id, 1, "Ask the driver."),
     )
     if over:
         ended = e.SessionCompleted(session_id=session_id, turns=1, failed=0)
@@ -102,7 +102,7 @@ def test_an_old_session_goes_from_every_table_and_the_others_stay_to_the_last_ro
     assert (old.sessions, old.unfinished, old.outside) == (["old", "older"], 1, 1)
     rows = retention.purge(old, DAY.format(4), False, "terminal", DAY.format(9))
     retention.free()
-    assert rows == {"events": 10, "games": 2, "messages": 2, "sealed": 2, "sessions": 2, "tool_usage": 2}
+    assert rows == {"events": 10, "games": 2, "messages": 2, "mentions": 2, "sealed": 2, "sessions": 2, "tool_usage": 2}
     after = held(engine)
     [newest] = [row for row in after["events"] if row[2] == "audit.purged"]
     after["events"].remove(newest)
