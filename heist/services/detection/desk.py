@@ -226,12 +226,13 @@ class Desk:
         return Stored(case.of(events, self.schema(first.scenario)), judged)
 
     def over(self) -> list[Over]:
-        """The games that are over and revealed, oldest first. Blocks."""
+        """The games that are over and revealed, oldest first; no forks, which are much like another game. Blocks."""
         games = []
         for row in self._queries.log(0, None, WHOLE, "mole.revealed"):
             told = e.parse(row.body)
             assert isinstance(told, e.MoleRevealed)
-            games.append(Over(self.stored(told.session_id).case, told.arm, told.holder, told.strategy))
+            if told.fork_of is None:
+                games.append(Over(self.stored(told.session_id).case, told.arm, told.holder, told.strategy))
         return games
 
     def schema(self, scenario: str) -> Schema | None:
