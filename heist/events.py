@@ -559,6 +559,9 @@ class MoleRevealed(SessionFact):
     fork_of: str | None = None
 
 
+ENDS = ("session.completed", "session.stopped", "session.failed")
+"""The kinds with which a session is over."""
+
 Event = Annotated[
     SessionStarted
     | SessionPaused

@@ -119,7 +119,7 @@ class Runtime:
         remembering = tools(Memory(self.queries, self.bus.settled))
         quick = (calculator, file_reader, observe, plan, plan_board, routes)
         self.plugins = plugins.find((*quick, database_query, *remembering))
-        self.registry = Registry(self.plugins.tools, self.clock, self._lobby, quick=quick)
+        self.registry = Registry(tuple(self.plugins.parts.values()), self.clock, self._lobby, quick=quick)
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         cooling = SystemClock()  # a breaker cools while somebody really waits
@@ -229,7 +229,7 @@ class Runtime:
         if found.refused:
             name, why = found.refused[0]
             return Finding("detectors", False, f"{name}: {why}", "mend or remove the package")
-        return Finding("detectors", True, ", ".join(found.detectors))
+        return Finding("detectors", True, ", ".join(found.parts))
 
     def _crews(self) -> list[Finding]:
         folder = self.settings.config

@@ -157,6 +157,10 @@ class Conversation:
         return self.status in ("stopped", "completed", "failed")
 
     @property
+    def names(self) -> list[str]:
+        return [seat.name for seat in self.session.seats]
+
+    @property
     def total(self) -> int:
         return self.session.rounds * len(self.session.seats)
 
@@ -228,6 +232,5 @@ class Conversation:
 
     def check_agent(self, agent: str) -> None:
         """Raises `NotFound` for a name that nobody in this session has."""
-        names = [seat.name for seat in self.session.seats]
-        if agent not in names:
-            raise NotFound(f"there is no agent {agent[:64]!r} in this session; there are: {', '.join(names)}")
+        if agent not in self.names:
+            raise NotFound(f"there is no agent {agent[:64]!r} in this session; there are: {', '.join(self.names)}")

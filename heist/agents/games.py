@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from heist import events as e
 from heist.agents import mole
 from heist.agents.conversation import Conversation
 from heist.agents.reveal import ending
 from heist.agents.sessions import Past, Sessions
 from heist.bus import Bus
 from heist.errors import Conflict, HeistError, Invalid
-from heist.events import GuessMade, MoleRevealed, Recorded, SuspicionStated
+from heist.events import ENDS, GuessMade, Recorded, SuspicionStated
 from heist.services.auth import Principal, Scope
 from heist.store.queries import Queries, Tally
 
-ENDS = ("session.completed", "session.stopped", "session.failed")
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +35,8 @@ class Games:
         to 1. Who is not named has none."""
         principal.require(Scope.SESSION_CONTROL)
         past = await self._open(session_id)
-        names = _names(past.log)
+        conversation = past.conversation()
+        names = conversation.names
         if unknown := [name for name in shares if name not in names]:
             raise Invalid(f"there is no agent {unknown[0][:64]!r} in this session; there are: {', '.join(names)}")
         given = {name: shares.get(name, 0.0) for name in names}
@@ -48,7 +47,7 @@ class Games:
             SuspicionStated(
                 session_id=session_id,
                 by=principal.name,
-                turns=past.conversation().turns,
+                turns=conversation.turns,
                 suspicions={name: round(share / total, 4) for name, share in given.items()},
                 nobody=round(nobody / total, 4),
             )
@@ -122,7 +121,7 @@ class Games:
     async def _open(self, session_id: str) -> Past:
         """The session on record, if its game is not over."""
         past = await self._sessions.past(session_id)
-        if any(isinstance(event, MoleRevealed) for event in past.log):
+        if past.revealed:
             raise Conflict(f"the game of {session_id} is over: its log tells all")
         return past
 
@@ -138,16 +137,7 @@ class Games:
         strategies = (await asyncio.to_thread(mole.read, self._config)).strategies
         strategy = past.truth.strategy or ""
         title = strategies[strategy].title if strategy in strategies else strategy
-        last = None
-        for event in await asyncio.to_thread(ending, conversation, past.log, past.secret, title, by):
-            last = self._bus.post(event)
-        self._bus.flush()
-        if last is not None:
-            await asyncio.wait([last])
-            last.result()
-
-
-def _names(log_: Sequence[e.Event]) -> list[str]:
-    first = log_[0]
-    assert isinstance(first, e.SessionStarted)
-    return [seat.name for seat in first.seats]
+        *steps, last = await asyncio.to_thread(ending, conversation, past.log, past.secret, title, by)
+        for event in steps:
+            self._bus.post(event)
+        await self._bus.publish(last)

@@ -4,8 +4,8 @@ Chance decides by the session's seed alone. Every agent of a session has a brief
 nothing that is measured of a prompt tells them apart.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from heist.configfile import Section, first_error, load, sentence
 from heist.errors import ConfigError, Invalid, NotFound
 from heist.events import Arm
 from heist.seeds import stream
+from heist.services import plugins
 from heist.settings import shipped
 from heist.world.scenario import Line, Prose, Word
 
@@ -84,21 +85,18 @@ def read(folder: Path) -> Rules:
     other packages with it; raises `ConfigError`. What the file names counts before a package's of the same name."""
     own = folder / FILE
     rules = load(own if own.exists() else shipped("config") / FILE, Rules)
-    found = {entry.name: entry for entry in entry_points(group=GROUP)}
-    others = {name: _loaded(name, entry.load) for name, entry in sorted(found.items())}
+    others = {entry.name: _taken(entry) for entry in plugins.of(GROUP)}
     return rules.model_copy(update={"strategies": {**others, **rules.strategies}}) if others else rules
 
 
-def _loaded(name: str, imported: Callable[[], object]) -> Strategy:
+def _taken(entry: EntryPoint) -> Strategy:
     """A strategy of another package: a `Strategy`, or a mapping that makes one."""
+    given = plugins.loaded(entry)
     try:
-        given = imported()
         return given if isinstance(given, Strategy) else Strategy.model_validate(given)
     except ValidationError as error:
         first = first_error(error)
-        raise ConfigError(f"the strategy {name} of {GROUP}: {sentence(first['loc'], first['msg'])}") from None
-    except Exception as error:  # whatever somebody else's module does when it is imported
-        raise ConfigError(f"the strategy {name} of {GROUP} cannot be loaded: {type(error).__name__}: {error}") from None
+        raise ConfigError(f"the strategy {entry.name} of {GROUP}: {sentence(first['loc'], first['msg'])}") from None
 
 
 def wish(

@@ -5,7 +5,6 @@ prompt's beginning in its cache reads it once for the whole crew. Nothing here i
 each part comes from the cue of the one who speaks.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,7 @@ from heist.seeds import number
 from heist.services.memory.facts import Entry, Fact, distinct, relevant
 from heist.services.memory.memory import NOTE_LENGTH, called
 from heist.services.tools.registry import AnyTool
+from heist.world.expressions import worded
 from heist.world.plan import Edit, Slot
 from heist.world.scenario import Scenario
 
@@ -26,7 +26,6 @@ KNOWN = 12
 SPARABLE = ("known", "notes", "record")
 """Parts that a prompt can do without, the first to go first, when not even one message leaves room for them."""
 SAYABLE = 900
-_NAME = re.compile(r"[a-z]\w*")
 ASKABLE = 400
 """Characters that the schema of a turn has room for."""
 
@@ -141,7 +140,7 @@ def _asked(slot: Slot) -> str:
 
 def _reckoned(slot: Slot, scenario: Scenario) -> str:
     """How a slot follows from the facts, in the words in which everybody speaks of them."""
-    return _NAME.sub(lambda name: scenario.facts[name[0]].label if name[0] in scenario.facts else name[0], slot.reckon)
+    return worded(slot.reckon, {name: fact.label for name, fact in scenario.facts.items()})
 
 
 def _plan(cue: Cue) -> str:

@@ -30,7 +30,7 @@ from heist.services.auth import Auth, Principal, Scope
 from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
-from heist.store.queries import Queries, SessionRow
+from heist.store.queries import Queries, SessionRow, parsed
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import Game, draw
@@ -40,8 +40,6 @@ LONGEST_COMMAND = 2000
 LONGEST_REASON = 300
 SEEDS = 2**53
 """Of so many a seed is drawn, that nobody can try them all; every one is a whole number to JavaScript."""
-WHOLE = 10_000_000
-"""More events than a session has."""
 log = logging.getLogger(__name__)
 
 
@@ -90,6 +88,11 @@ class Past(NamedTuple):
     secret: Sequence[e.Event]
     truth: e.MoleAssigned
     game: Game
+
+    @property
+    def revealed(self) -> bool:
+        """Whether all that was sealed has been told."""
+        return any(isinstance(event, e.MoleRevealed) for event in self.log)
 
     def conversation(self) -> Conversation:
         first, *rest = self.log
@@ -332,20 +335,20 @@ class Sessions:
         past = await self.past(session_id)
         tools = self._house.registry.tools
         at = await asyncio.to_thread(moment, past.log, past.truth, past.game, turn, tools)
-        return seen(at, revealed=any(isinstance(event, e.MoleRevealed) for event in past.log))
+        return seen(at, past.revealed)
 
     async def past(self, session_id: str) -> "Past":
         """All that is on record of a session, what is sealed too: never to be shown as it is."""
         row = await self.row(session_id)
         house = self._house
         scenario = await asyncio.to_thread(scenarios.read, house.config, row.scenario)
-        log_rows = await asyncio.to_thread(house.queries.log, 0, session_id, WHOLE)
+        log_rows = await asyncio.to_thread(house.queries.log, 0, session_id)
         bodies = await asyncio.to_thread(house.queries.sealed, session_id)
-        secret = _parsed(session_id, bodies)
+        secret = parsed(session_id, bodies)
         truth = next((event for event in secret if isinstance(event, e.MoleAssigned)), None)
         if truth is None:
             raise Conflict(f"what was sealed of the session {session_id} is missing, so it cannot be brought back")
-        events = _parsed(session_id, [row.body for row in log_rows])
+        events = parsed(session_id, [row.body for row in log_rows])
         return Past(events, [row.seq for row in log_rows], secret, truth, _game(scenario, truth))
 
     async def row(self, session_id: str) -> SessionRow:
@@ -424,13 +427,6 @@ def _check_room(session_id: str, conversation: Conversation) -> None:
     if reached := conversation.spent.beyond(conversation.session.budget):
         of, limit, _ = reached
         raise Conflict(f"the session {session_id} had reached its budget of {limit} {of}; go back to an earlier moment")
-
-
-def _parsed(session_id: str, bodies: Sequence[str]) -> list[e.Event]:
-    try:
-        return [e.parse(body) for body in bodies]
-    except ValueError:
-        raise Conflict(f"the log of {session_id} holds what this version of heist does not know") from None
 
 
 def _clean(what: str, text: str, longest: int, shortest: int) -> str:

@@ -132,11 +132,14 @@ def _oldest(cue: Cue, tokens: int) -> int:
     return len(cue.heard) - 1
 
 
-class Who(TypedDict):
+class It(TypedDict):
     session_id: str
     turn: int
-    round: int
     agent: str
+
+
+class Who(It):
+    round: int
     role: str
 
 
@@ -150,6 +153,7 @@ class Speech:
         self.who = Who(
             session_id=cue.session.session_id, turn=cue.turn, round=cue.round, agent=seat.name, role=seat.role
         )
+        self.it = It(session_id=cue.session.session_id, turn=cue.turn, agent=seat.name)
         self.offered: Form = offered
         self.form: Form = offered
         self.calls: list[Call] = []
@@ -172,20 +176,16 @@ class Speech:
                     piece = utterance.feed(chunk)
                 offset = len(self._text)
                 if added := self._add(piece):
-                    who = self.who
-                    yield MessageDelta(
-                        session_id=who["session_id"], turn=who["turn"], agent=who["agent"], offset=offset, text=added
-                    )
+                    yield MessageDelta(**self.it, offset=offset, text=added)
         native = self.completions[-1].calls
         self.form = "native" if native else utterance.form or self.offered
         self.calls = list(native) or utterance.calls
 
     def secrets(self) -> list[Event]:
         """What the last model call told that is for nobody's eyes now."""
-        who = {name: self.who[name] for name in ("session_id", "turn", "agent")}
         last = self.completions[-1]
-        kept: list[Event] = [ThoughtsKept(**who, text=sound(last.thoughts))] if last.thoughts else []
-        return [*kept, SabotageDone(**who, did=sound(last.did))] if last.did else kept
+        kept: list[Event] = [ThoughtsKept(**self.it, text=sound(last.thoughts))] if last.thoughts else []
+        return [*kept, SabotageDone(**self.it, did=sound(last.did))] if last.did else kept
 
     def planned(self, outcome: Outcome) -> list[Event]:
         """What a tool's result changes in the plan."""
@@ -194,8 +194,7 @@ class Speech:
             before = self._plan.get(slot)
             if before != value:
                 self._plan[slot] = value
-                who = {name: self.who[name] for name in ("session_id", "turn", "agent")}
-                changed.append(PlanChanged(**who, slot=slot, value=value, before=before))
+                changed.append(PlanChanged(**self.it, slot=slot, value=value, before=before))
         return changed
 
     def _add(self, piece: str) -> str:

@@ -128,7 +128,7 @@ def list_() -> None:
     with _house() as runtime:
         found = runtime.desk.found
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, one in found.detectors.items():
+    for name, one in found.parts.items():
         table.add_row(name, escape(one.about))
     out.print(table)
     for name, why in found.refused:
@@ -168,7 +168,7 @@ def score(
     """Score the detectors that need no scenario on public transcripts; text models game-wise, never on their own
     games."""
     with _house() as runtime:
-        detectors = runtime.desk.found.detectors
+        detectors = runtime.desk.found.parts
     for dataset in datasets(folder):
         silent: list[str] = []
         table = Table(title=f"{dataset.name}: {len(dataset.games)} games", title_justify="left")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from heist import settings
-from heist.agents.sessions import SEEDS, WHOLE, Order
+from heist.agents.sessions import SEEDS, Order
 from heist.clock import SteppedClock
 from heist.errors import CassetteMiss, ConfigError
 from heist.events import placed
@@ -102,7 +102,7 @@ def _same(tape: Path, label: Label, order: Order) -> Order:
 def write_log(files: Files, runtime: Runtime, session_id: str) -> None:
     """The session's log as JSON lines, as the audit has it. Raises `ConfigError`."""
     if files.log:
-        rows = runtime.queries.log(0, session_id, WHOLE)
+        rows = runtime.queries.log(0, session_id)
         _write(files.log, "".join(f"{placed(row.seq, row.at, row.body)}\n" for row in rows))
 
 

@@ -1,11 +1,9 @@
 """Serve the pages, run one session in the terminal, look at what is there."""
 
 import asyncio
-import errno
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +22,7 @@ from heist.app import create_app
 from heist.cli import clients, detect, hermetic, local, models, scenario
 from heist.cli.console import err, out
 from heist.cli.hermetic import Files
+from heist.cli.listening import listen
 from heist.cli.transcript import Transcript
 from heist.configfile import sentence
 from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
@@ -75,7 +74,7 @@ def root(
 def serve() -> None:
     """Serve the pages; where and how is said by the HEIST_* variables."""
     chosen = settings.read()
-    listening = _listen(chosen.host, chosen.port)
+    listening = listen(chosen.host, chosen.port, "HEIST_HOST and HEIST_PORT")
     port = listening.getsockname()[1]
 
     async def announce(runtime: Runtime, gate: Gate) -> None:
@@ -96,17 +95,6 @@ def serve() -> None:
         out.print("heist: stopped")
     if not server.started:
         sys.exit(1)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except UnicodeError:
-        why = "that is no name of a host"
-    except OSError as error:
-        why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-    raise ConfigError(f"cannot listen on {host}:{port}: {why}; HEIST_HOST and HEIST_PORT choose another")
 
 
 @cli.command()

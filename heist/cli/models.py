@@ -1,7 +1,6 @@
 """A model server of our own: any model behind OpenAI's API, with the faults of real servers on request."""
 
 import asyncio
-import errno
 import logging
 import socket
 import sys
@@ -18,6 +17,7 @@ from starlette.applications import Starlette
 
 from heist import settings
 from heist.cli.console import out
+from heist.cli.listening import listen
 from heist.errors import ConfigError
 from heist.llm import discovery, endpoint, faults, server
 from heist.llm.cassette import Cassette, Recording
@@ -45,7 +45,7 @@ def serve(
     known = _kind(kind)
     chosen = [faults.choose(text, first, every) for text in fault or ()]
     chosen += [faults.choose(name) for name in HABITS[known]] if known and habits else []
-    with _listen(host, port) as listening:
+    with listen(host, port, "--host and --port") as listening:
         try:
             asyncio.run(_serve(model, known, chosen, record, host, listening))
         except KeyboardInterrupt:
@@ -74,17 +74,6 @@ def _kind(text: str | None) -> Kind | None:
     if text is not None and found is None:
         raise ConfigError(f"--as: expected {', '.join(kinds[:-1])} or {kinds[-1]}, found {text!r}")
     return found
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except UnicodeError:
-        why = "there is no such address"
-    except OSError as error:
-        why = "another program uses it" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-    raise ConfigError(f"cannot listen on {host}:{port}: {why}; --host and --port choose another")
 
 
 async def _serve(

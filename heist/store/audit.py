@@ -32,7 +32,6 @@ _STATUS = {
     "session.completed": "completed",
     "session.failed": "failed",
 }
-_ENDS = ("session.stopped", "session.completed", "session.failed")
 _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindparam("session"))
 _TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
@@ -237,7 +236,7 @@ class Writer:
                 case e.MoleRevealed(fork_of=None):
                     rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
-                    ended = at if event.kind in _ENDS else None
+                    ended = at if event.kind in e.ENDS else None
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
             if isinstance(event, e.SessionRecovered):
                 claim = {"session": session_id, "number": event.process, "before": event.before}

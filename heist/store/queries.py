@@ -1,15 +1,15 @@
 """Reads: every SELECT of the house, each named for its question."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row, Select, case, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from heist.errors import StoreError
-from heist.events import placed
+from heist.errors import Conflict, StoreError
+from heist.events import Event, parse, placed
 from heist.store.tables import clients, events, games, revocations, sealed, sessions, tool_usage
 
 
@@ -96,6 +96,14 @@ class Logged(NamedTuple):
     @property
     def json(self) -> str:
         return placed(self.seq, self.at, self.body)
+
+
+def parsed(session_id: str, bodies: Iterable[str]) -> list[Event]:
+    """The events of a session's log; raises `Conflict` when it holds what this version does not know."""
+    try:
+        return [parse(body) for body in bodies]
+    except ValueError:
+        raise Conflict(f"the log of {session_id} holds what this version of heist does not know") from None
 
 
 class Queries:
@@ -197,7 +205,7 @@ class Queries:
         """The row number of the newest event; 0 when there is none."""
         return int(self._rows(select(func.coalesce(func.max(events.c.seq), 0)))[0][0])
 
-    def log(self, after: int, session_id: str | None, limit: int, kinds: str = "%") -> list[Logged]:
+    def log(self, after: int, session_id: str | None, limit: int | None = None, kinds: str = "%") -> list[Logged]:
         """Events with `seq` > `after`, in order; of one session, or of all; `kinds` is a LIKE pattern."""
         some = select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
         if session_id is not None:

@@ -64,6 +64,7 @@ def of_type(type_: Type) -> Of:
     return "count" if type_ in ("minutes", "number") else type_  # type: ignore[return-value]
 
 
+@lru_cache(1024)  # every prompt words each slot anew
 def _parsed(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ValueError(f"an expression has at most {_LONGEST} characters")

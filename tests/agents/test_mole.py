@@ -13,6 +13,7 @@ from heist.agents import mole
 from heist.agents.mole import Strategy, Wish, cast, read, wish
 from heist.errors import ConfigError, HeistError, Invalid, NotFound
 from heist.events import Arm
+from heist.services import plugins
 from heist.settings import shipped
 from tests.strategies import CREW
 
@@ -118,7 +119,7 @@ def test_a_package_brings_a_strategy_by_its_entry_point(monkeypatch: pytest.Monk
         EntryPoint("flattery", "tests.agents.test_mole:FLATTERY", mole.GROUP),
         EntryPoint("false_info", "tests.agents.test_mole:FLATTERY", mole.GROUP),
     ]
-    monkeypatch.setattr(mole, "entry_points", lambda group: entries if group == mole.GROUP else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries if group == mole.GROUP else [])
     rules = read(shipped("config"))
     assert rules.strategies["flattery"] is FLATTERY
     assert rules.strategies["false_info"] == RULES.strategies["false_info"]  # the file counts first
@@ -128,12 +129,12 @@ def test_a_package_brings_a_strategy_by_its_entry_point(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("target", "sentence"),
     [
-        ("tests.agents.test_mole:NOTHING", "the strategy x of heist.strategies cannot be loaded: AttributeError"),
+        ("tests.agents.test_mole:NOTHING", "tests.agents.test_mole:NOTHING cannot be loaded: AttributeError"),
         ("tests.agents.test_mole:CREW", "the strategy x of heist.strategies: input should be"),
     ],
 )
 def test_a_strategy_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, target: str, sentence: str) -> None:
-    monkeypatch.setattr(mole, "entry_points", lambda group: [EntryPoint("x", target, group)])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [EntryPoint("x", target, group)])
     with pytest.raises(ConfigError, match=sentence):
         read(shipped("config"))
 

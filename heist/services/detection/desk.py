@@ -9,7 +9,7 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from heist import events as e
-from heist.errors import ConfigError, Conflict, Invalid, NotFound
+from heist.errors import ConfigError, Invalid, NotFound
 from heist.llm.model import Model
 from heist.llm.source import Source
 from heist.services.auth import Principal, Scope
@@ -17,7 +17,7 @@ from heist.services.detection import calibration, case, config, detector
 from heist.services.detection.calibration import Calibrations
 from heist.services.detection.case import Called, Case, Deed, Member, Put, Said, Schema
 from heist.services.detection.config import Detection
-from heist.services.detection.detector import Detector, Found
+from heist.services.detection.detector import Detector
 from heist.services.detection.fitting import Over
 from heist.services.detection.ladder import null, text
 from heist.services.detection.ladder.audit import Audit
@@ -25,11 +25,10 @@ from heist.services.detection.ladder.hybrid import Bench, Hybrid, Judged
 from heist.services.detection.ladder.keywords import Keywords
 from heist.services.detection.ladder.rules import Rules
 from heist.services.detection.verdict import JudgeState, Reason, Verdict, answer
-from heist.store.queries import Queries
+from heist.services.plugins import Found
+from heist.store.queries import Queries, parsed
 from heist.world import scenario as scenarios
 
-WHOLE = 10_000_000
-"""More events than a session has."""
 MOST = 2000
 LONGEST = 20_000
 
@@ -119,7 +118,7 @@ class Stored(NamedTuple):
     judged: Sequence[e.JudgeAnswered]
 
 
-def ladder(settings: Detection, calibrations: Calibrations, folder: Path, bench: Bench) -> Found:
+def ladder(settings: Detection, calibrations: Calibrations, folder: Path, bench: Bench) -> Found[Detector]:
     """The house's detectors from the lowest rung up, and those of other packages."""
     rules = Rules(settings, calibrations)
     builtin: list[Detector] = [
@@ -144,10 +143,10 @@ class Desk:
         self._folder = folder
         self._queries = queries
         self._source = source
-        self._opened: tuple[Detection, Calibrations, Bench, Found] | None = None
+        self._opened: tuple[Detection, Calibrations, Bench, Found[Detector]] | None = None
         self._schemas: dict[str, Schema] = {}
 
-    def _parts(self) -> tuple[Detection, Calibrations, Bench, Found]:
+    def _parts(self) -> tuple[Detection, Calibrations, Bench, Found[Detector]]:
         if self._opened is None:
             settings = config.read(self._folder)
             calibrations = calibration.read(self._folder)
@@ -165,7 +164,7 @@ class Desk:
         return self._parts()[2]
 
     @property
-    def found(self) -> Found:
+    def found(self) -> Found[Detector]:
         """The detectors that there are, and those that were turned away."""
         return self._parts()[3]
 
@@ -176,7 +175,7 @@ class Desk:
 
     def named(self, name: str) -> Detector:
         """Raises `NotFound`."""
-        detectors = self.found.detectors
+        detectors = self.found.parts
         if name not in detectors:
             raise NotFound(f"there is no detector {name[:64]!r}; there are: {', '.join(detectors)}")
         return detectors[name]
@@ -184,7 +183,7 @@ class Desk:
     async def detectors(self, principal: Principal) -> list[Card]:
         principal.require(Scope.DETECTION)
         found = await asyncio.to_thread(lambda: self.found)
-        return [Card(name=name, about=one.about) for name, one in found.detectors.items()]
+        return [Card(name=name, about=one.about) for name, one in found.parts.items()]
 
     async def assess(self, principal: Principal, session_id: str, name: str = "rules") -> Verdict:
         """The verdict on a session as it stands, whether it runs or is long over."""
@@ -213,13 +212,10 @@ class Desk:
 
     def stored(self, session_id: str) -> Stored:
         """Blocks. Raises `NotFound`, or `Conflict` when the log holds what this version does not know."""
-        rows = self._queries.log(0, session_id, WHOLE)
+        rows = self._queries.log(0, session_id)
         if not rows:
             raise NotFound(f"there is no session {session_id[:64]!r}")
-        try:
-            events = [e.parse(row.body) for row in rows if row.kind in _SEEN]
-        except ValueError:
-            raise Conflict(f"the log of {session_id} holds what this version of heist does not know") from None
+        events = parsed(session_id, [row.body for row in rows if row.kind in _SEEN])
         first = events[0]
         assert isinstance(first, e.SessionStarted)
         judged = [event for event in events if isinstance(event, e.JudgeAnswered)]
@@ -228,7 +224,7 @@ class Desk:
     def over(self) -> list[Over]:
         """The games that are over and revealed, oldest first; no forks, which are much like another game. Blocks."""
         games = []
-        for row in self._queries.log(0, None, WHOLE, "mole.revealed"):
+        for row in self._queries.log(0, None, kinds="mole.revealed"):
             told = e.parse(row.body)
             assert isinstance(told, e.MoleRevealed)
             if told.fork_of is None:

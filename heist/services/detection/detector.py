@@ -1,18 +1,18 @@
 """Detectors: what judges a case; those of other packages are found by the entry point `heist.detectors`."""
 
 import inspect
-import logging
 import re
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import NamedTuple, Protocol, runtime_checkable
+from importlib.metadata import EntryPoint
+from typing import Protocol, cast, runtime_checkable
 
 from heist.errors import ConfigError
+from heist.services import plugins
 from heist.services.detection.case import Case
 from heist.services.detection.verdict import Verdict
+from heist.services.plugins import Found, told
 
 GROUP = "heist.detectors"
-log = logging.getLogger(__name__)
 
 
 @runtime_checkable
@@ -31,41 +31,20 @@ class Detector(Protocol):
     async def assess(self, case: Case) -> Verdict: ...
 
 
-class Found(NamedTuple):
-    """What the entry points gave: detectors by name, and for each that was turned away its name and why."""
-
-    detectors: dict[str, Detector]
-    refused: Sequence[tuple[str, str]]
+def find(builtin: Sequence[Detector]) -> Found[Detector]:
+    """The house's detectors and those of other packages."""
+    return plugins.find(GROUP, builtin, _taken)
 
 
-def find(builtin: Sequence[Detector]) -> Found:
-    """The house's detectors and those of other packages. One that is wrong is left out; nothing else suffers from
-    it."""
-    found = {detector.name: detector for detector in builtin}
-    refused = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+def _taken(entry: EntryPoint) -> Detector:
+    detector = plugins.loaded(entry)
+    if inspect.isclass(detector):
         try:
-            detector = _load(entry)
-            if detector.name in found:
-                raise ConfigError(f"there is already a detector {detector.name!r}")
-        except ConfigError as error:
-            log.info("the detector %s is left out: %s", entry.name, error)
-            refused.append((entry.name, str(error)))
-        else:
-            found[detector.name] = detector
-    return Found(found, refused)
-
-
-def _load(entry: EntryPoint) -> Detector:
-    try:
-        detector = entry.load()
-        if inspect.isclass(detector):
             detector = detector()
-    except (Exception, SystemExit) as error:  # whatever somebody else's module does when it is imported
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise ConfigError(f"{entry.value} cannot be loaded: {told}") from None
+        except (Exception, SystemExit) as error:  # whatever somebody else's class does when it is made
+            raise ConfigError(f"{entry.value} cannot be loaded: {told(error)}") from None
     check(detector, entry.value)
-    return detector  # type: ignore[no-any-return]
+    return cast(Detector, detector)
 
 
 def check(detector: object, value: str) -> None:

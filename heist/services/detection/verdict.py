@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from heist.services.detection.bayes import Key
+from heist.services.detection.case import Case
 from heist.services.detection.evidence import Family, Item
 
 MOST = 8
@@ -114,9 +115,9 @@ class Verdict(Part):
     calibration: str = Field("", description="the id of the calibration; empty for the defaults")
 
 
-def abstention(session_id: str, detector: str, turn: int, reason: str, model: str = "") -> Verdict:
+def abstention(case: Case, detector: str, reason: str) -> Verdict:
     """No number, and why."""
-    return Verdict(session_id=session_id, detector=detector, turn=turn, abstained=reason, model=model)
+    return Verdict(session_id=case.session_id, detector=detector, turn=case.turns, abstained=reason, model=case.model)
 
 
 def answer(agents: Mapping[str, float], nobody: float) -> tuple[str | None, float]:
@@ -157,7 +158,7 @@ def cited(items: Sequence[Item], worth: Mapping[str, Mapping[Key, float]], sessi
                 span=item.span,
                 reason=item.reason,
                 weight=round(weight, 4),
-                link=f"/s/{session_id}#turn-{item.turns[0]}",
+                link=f"/s/{session_id}#m{item.turns[0]}",
             )
         )
     return tuple(sorted(found, key=lambda one: -abs(one.weight)))

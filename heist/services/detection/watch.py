@@ -23,7 +23,6 @@ from heist.services.detection.verdict import JudgeState
 
 TOP = 5
 """Items of evidence that are told with each standing."""
-OVER = ("session.completed", "session.stopped", "session.failed")
 log = logging.getLogger(__name__)
 
 
@@ -63,7 +62,7 @@ class Watch:
         watched = self._sessions.get(event.session_id)
         if watched is None:
             return
-        if event.kind in OVER:
+        if event.kind in e.ENDS:
             watched.over = True
             self._drop_if_idle(event.session_id, watched)
         elif (deed := case.deed_of(event)) is not None:

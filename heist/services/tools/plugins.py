@@ -1,50 +1,27 @@
 """Tools of others: found by the entry point `heist.tools`, taken in or turned away with a reason."""
 
 import inspect
-import logging
 import re
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
-from typing import NamedTuple
+from importlib.metadata import EntryPoint
 
 from heist.errors import ConfigError
+from heist.services import plugins
 from heist.services.auth import AGENT_SCOPES, Scope
+from heist.services.plugins import Found, told
 from heist.services.tools.registry import AnyTool, Arguments, Result, Tool
 
 GROUP = "heist.tools"
 _RESERVED = frozenset(Scope) - AGENT_SCOPES
-log = logging.getLogger(__name__)
 
 
-class Found(NamedTuple):
-    """What the entry points gave: tools, and for each that was turned away its name and why."""
-
-    tools: tuple[AnyTool, ...]
-    refused: Sequence[tuple[str, str]]
+def find(builtin: Sequence[AnyTool]) -> Found[AnyTool]:
+    """The house's tools and those of other packages."""
+    return plugins.find(GROUP, builtin, _taken)
 
 
-def find(builtin: Sequence[AnyTool]) -> Found:
-    """The house's tools and those of other packages. One that is wrong is left out; nothing else suffers from it."""
-    tools = {tool.name: tool for tool in builtin}
-    refused = []
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
-        try:
-            tool = _load(entry)
-            if tool.name in tools:
-                raise ConfigError(f"there is already a tool {tool.name!r}")
-        except ConfigError as error:
-            log.info("the tool %s is left out: %s", entry.name, error)
-            refused.append((entry.name, str(error)))
-        else:
-            tools[tool.name] = tool
-    return Found(tuple(tools.values()), refused)
-
-
-def _load(entry: EntryPoint) -> AnyTool:
-    try:
-        tool = entry.load()
-    except (Exception, SystemExit) as error:  # whatever somebody else's module does when it is imported
-        raise ConfigError(f"{entry.value} cannot be loaded: {_told(error)}") from None
+def _taken(entry: EntryPoint) -> AnyTool:
+    tool = plugins.loaded(entry)
     if not isinstance(tool, Tool):
         raise ConfigError(f"{entry.value} is {type(tool).__name__}, not a Tool")
     check(tool)
@@ -70,9 +47,4 @@ def check(tool: AnyTool) -> None:
     try:
         _ = tool.schema, tool.result_schema
     except Exception as error:  # pydantic has several, and fields may bring their own
-        raise ConfigError(f"its arguments or its result have no JSON Schema: {_told(error)}") from None
-
-
-def _told(error: BaseException) -> str:
-    """An error of somebody else's in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(f"its arguments or its result have no JSON Schema: {told(error)}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from heist.errors import ConfigError
+from heist.services import plugins
 from heist.services.detection import detector
 from heist.services.detection.calibration import Calibration, Calibrations
 from heist.services.detection.case import Case, Ended, Member, Team
@@ -163,15 +164,15 @@ def test_a_detector_of_another_package_joins_the_ladder(monkeypatch: pytest.Monk
         assert group == "heist.detectors"
         return found
 
-    monkeypatch.setattr(detector, "entry_points", given)
-    assert list(find([RULES, KEYWORDS]).detectors) == ["rules", "keywords", "sleepy"]
-    assert asyncio.run(find([RULES]).detectors["sleepy"].assess(talk("x"))).detector == "sleepy"
+    monkeypatch.setattr(plugins, "entry_points", given)
+    assert list(find([RULES, KEYWORDS]).parts) == ["rules", "keywords", "sleepy"]
+    assert asyncio.run(find([RULES]).parts["sleepy"].assess(talk("x"))).detector == "sleepy"
 
 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("Untrue", "there is already a detector 'rules'"),
+        ("Untrue", "there is already one with the name 'rules'"),
         ("Nameless", "a detector's name is small letters"),
         ("Mute", "it needs `about`"),
         ("Slow", "has no async assess"),
@@ -181,9 +182,9 @@ def test_a_detector_of_another_package_joins_the_ladder(monkeypatch: pytest.Monk
     ],
 )
 def test_a_wrong_detector_is_turned_away_with_the_reason(value: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detector, "entry_points", lambda group: entries(f"{__name__}:{value}"))
+    monkeypatch.setattr(plugins, "entry_points", lambda group: entries(f"{__name__}:{value}"))
     found = find([RULES])
-    assert list(found.detectors) == ["rules"]
+    assert list(found.parts) == ["rules"]
     [(_, told)] = found.refused
     assert why in told
 

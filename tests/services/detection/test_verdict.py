@@ -36,7 +36,7 @@ def test_every_reason_that_is_named_is_among_the_evidence() -> None:
     first = told.explanation[0]
     assert first.agent == "lookout"
     assert by_id[first.more[0]].reason.startswith("lookout says 02:40 for the start of the night rest, but has read")
-    assert by_id[first.more[0]].link == "/s/s1#turn-3"
+    assert by_id[first.more[0]].link == "/s/s1#m3"
 
 
 def test_the_weights_of_the_items_add_up_to_the_breakdown() -> None:

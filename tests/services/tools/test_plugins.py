@@ -86,7 +86,7 @@ def test_the_page_says_which_group_of_entry_points_it_is() -> None:
 
 
 def test_without_other_packages_there_are_the_tools_of_the_house() -> None:
-    assert find(BUILTIN) == (BUILTIN, [])
+    assert find(BUILTIN) == ({tool.name: tool for tool in BUILTIN}, [])
 
 
 async def test_the_tool_of_the_page_works_in_python(install: Install, settings: Settings) -> None:
@@ -222,7 +222,10 @@ WRONG = {
     "it has not what it names": (changed("weather = Tool", "other = Tool"), "AttributeError"),
     "it is no tool": ("weather = 7", "heist_weather:weather is int, not a Tool"),
     "it is the class of tools": (CODE + "\nweather = Tool\n", "is type, not a Tool"),
-    "its name is taken": (changed('Tool("weather"', 'Tool("calculator"'), "there is already a tool 'calculator'"),
+    "its name is taken": (
+        changed('Tool("weather"', 'Tool("calculator"'),
+        "there is already one with the name 'calculator'",
+    ),
     "its name is no name": (changed('Tool("weather"', 'Tool("../weather"'), "a tool's name is small letters"),
     "its name is empty": (changed('Tool("weather"', 'Tool(""'), "a tool's name is small letters"),
     "its name is no text": (changed('Tool("weather"', "Tool(7"), "a tool's name is small letters"),
@@ -321,7 +324,7 @@ async def test_of_two_packages_with_one_tool_the_first_by_name_is_taken(install:
     install(CODE.replace("fog", "ice"), module="heist_second", entry="z_weather", value="heist_second:weather")
     install(CODE)
     house = Runtime(settings)
-    assert house.plugins.refused == [("z_weather", "there is already a tool 'weather'")]
+    assert house.plugins.refused == [("z_weather", "there is already one with the name 'weather'")]
     sailor = Principal("sailor", frozenset({"weather:read"}))
     assert "fog" in (await house.registry.call(sailor, "weather", "harbour")).text
 

@@ -45,7 +45,7 @@ class Audit:
             told = Posterior({name: share / whole for name, share in shares.items()}, 0.0)
             return opinion(case, self.name, told, self._settings)
         why = "the game is not over, or nothing came of it that could be audited"
-        return verdict.abstention(case.session_id, self.name, case.turns, why, case.model)
+        return verdict.abstention(case, self.name, why)
 
 
 def _worth(damage: float) -> float:

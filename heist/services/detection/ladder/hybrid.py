@@ -64,9 +64,7 @@ class Judged:
         told = posterior(state)
         if told is None:
             why = "no judge is set up: judge.arm is off" if state.status == "off" else state.error
-            return verdict.abstention(case.session_id, self.name, case.turns, why, case.model).model_copy(
-                update={"judge": state}
-            )
+            return verdict.abstention(case, self.name, why).model_copy(update={"judge": state})
         return opinion(case, self.name, told, self._bench.settings).model_copy(update={"judge": state})
 
 

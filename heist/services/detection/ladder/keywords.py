@@ -22,9 +22,9 @@ class Keywords:
 
     async def assess(self, case: Case) -> Verdict:
         if not case.members:
-            return abstention(case.session_id, self.name, case.turns, "there is nobody to suspect", case.model)
+            return abstention(case, self.name, "there is nobody to suspect")
         if not case.said:
-            return abstention(case.session_id, self.name, case.turns, "nobody has spoken", case.model)
+            return abstention(case, self.name, "nobody has spoken")
         lines = _lines(case)
         raw: dict[Family, dict[str, float]] = {
             family: {name: self._words(family, lines[name]) for name in case.names} for family in FAMILIES

@@ -58,7 +58,7 @@ class Null:
 
     async def assess(self, case: Case) -> Verdict:
         if not case.members:
-            return verdict.abstention(case.session_id, self.name, case.turns, "there is nobody to suspect", case.model)
+            return verdict.abstention(case, self.name, "there is nobody to suspect")
         return scored(case, self.name, self._score(case), self._settings)
 
 

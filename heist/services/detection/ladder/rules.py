@@ -132,5 +132,5 @@ class Rules:
     def _assess(self, case: Case) -> Verdict:
         assessment = self.assessed(case)
         if assessment is None:
-            return verdict.abstention(case.session_id, self.name, case.turns, NO_SCHEMA, case.model)
+            return verdict.abstention(case, self.name, NO_SCHEMA)
         return assessment.verdict(assessment.standing(), self.name)

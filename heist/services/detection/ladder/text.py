@@ -193,7 +193,7 @@ class Text:
     async def assess(self, case: Case) -> Verdict:
         if self._fit is None:
             why = "no text model is fitted; `heist detect calibrate --text` fits one on the games that are over"
-            return verdict.abstention(case.session_id, self.name, case.turns, why, case.model)
+            return verdict.abstention(case, self.name, why)
         if not case.said:
-            return verdict.abstention(case.session_id, self.name, case.turns, "nobody has spoken", case.model)
+            return verdict.abstention(case, self.name, "nobody has spoken")
         return scored(case, self.name, logits(self._fit, case), self._settings)
