@@ -1,7 +1,5 @@
 // Elements without markup: every text goes in as text, so that nothing an agent says can become part of the page.
 
-import { judged } from "./suspicion.js";
-
 export const $ = (id) => document.getElementById(id);
 const SVG = $("drawing").namespaceURI;
 
@@ -15,12 +13,14 @@ export function shape(name, attributes = {}, ...children) {
   return dress(document.createElementNS(SVG, name), attributes, children);
 }
 
+const there = (one) => one !== null && one !== undefined && one !== false;
+
 function dress(made, attributes, children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (key === "click") made.addEventListener("click", value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value);
+    else if (there(value)) made.setAttribute(key, value);
   }
-  made.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  made.append(...children.filter(there));
   return made;
 }
 
@@ -31,7 +31,7 @@ export function fill(container, ...children) {
   const controls = () => [...container.querySelectorAll("a, button, summary, input, [tabindex]")];
   const opened = [...container.querySelectorAll("details[open]")].map((one) => one.dataset.key);
   const at = controls().indexOf(document.activeElement);
-  container.replaceChildren(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  container.replaceChildren(...children.filter(there));
   container.querySelectorAll("details").forEach((one) => { if (one.dataset.key && opened.includes(one.dataset.key)) one.open = true; });
   if (at >= 0) controls()[at]?.focus({ preventScroll: true });
 }
@@ -43,34 +43,24 @@ export function time(iso) {
 export const percent = (share) => `${Math.round(share * 100)} %`;
 
 // A call of the API; a refusal is shown in its own words and answers null.
-export async function call(path, body, method = body === undefined ? "GET" : "POST") {
-  let answer;
-  try {
-    answer = await fetch(path, body === undefined ? { method } : {
-      method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-    });
-  } catch {
-    return refuse("The server does not answer. It may have been stopped.");
-  }
+export async function call(path, body, method) {
+  const answer = await request(path, body, method);
+  if (!answer) return refuse("The server does not answer. It may have been stopped.");
   const content = answer.status === 204 ? {} : await answer.json().catch(() => ({}));
   if (!answer.ok) return refuse(content.detail ?? `The server answered ${answer.status}.`);
   $("problem").hidden = true;
   return content;
 }
 
-// What the log of a session holds after a place, in order to `hear`, with the detector's word after each message unless
-// it is read blind; answers whether all of it came.
-export async function read(id, after, blind, hear) {
-  const told = [];
-  for (let next = after; next !== null;) {
-    const page = await call(`/api/sessions/${encodeURIComponent(id)}/log?after=${next}${blind ? "&blind=true" : ""}`);
-    if (!page) return false;
-    told.push(...page.events);
-    next = page.next;
-  }
-  (blind ? told : await judged(id, told)).forEach(hear);
-  return true;
+// The same without a complaint: null for whatever goes wrong.
+export async function quietly(path, body) {
+  const answer = await request(path, body);
+  return answer?.ok ? answer.json() : null;
 }
+
+const request = (path, body, method = body === undefined ? "GET" : "POST") => fetch(path, body === undefined ? { method } : {
+  method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+}).catch(() => null);
 
 export function refuse(sentence) {
   $("problem").textContent = sentence;

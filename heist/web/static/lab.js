@@ -1,10 +1,11 @@
 // The lab: all sessions with what came of them, and two of them side by side.
 
 import { table } from "./charts.js";
-import { $, call, element, read } from "./dom.js";
+import { $, call, element } from "./dom.js";
 import { article } from "./feed.js";
 import { fold } from "./fold.js";
-import { interval } from "./play.js";
+import { read } from "./log.js";
+import { behind, interval, quality } from "./quality.js";
 
 const DIFFERENT = ["seq", "at", "session_id", "milliseconds", "process"]; // in any two sessions
 
@@ -19,10 +20,10 @@ export async function open() {
     rows.push(...page.sessions.map((session) => ({ ...session, ...page.results[session.session_id] })));
     before = page.sessions.length === 500 ? page.sessions.at(-1).session_id : null;
   }
-  const shown = rows.filter((row) => wanted.every(([field, value]) => String(row[field] ?? "") === value));
+  const shown = rows.filter((row) => wanted.every(([field, values]) => values.split(",").includes(String(row[field] ?? ""))));
   const over = shown.filter((row) => row.result), right = over.filter((row) => row.result === "SUCCESS").length;
   const pick = (id, name) => element("input", { type: "radio", name, value: id, "aria-label": `${id} as ${name}`, required: "" });
-  const narrow = (field, value) => value ? element("a", { href: `/lab?${new URLSearchParams({ [field]: value })}` }, value) : "";
+  const narrow = (field, value) => value && behind(value, { [field]: value });
   const form = element("form", { action: "/lab/compare" },
     table("All sessions", ["a", "b", "session", "status", "turns", "crew", "model", "arm", "strategy", "guess", "result", "plan", "score"], shown.map((row) => [
       pick(row.session_id, "a"), pick(row.session_id, "b"), element("a", { href: `/s/${row.session_id}` }, row.session_id),
@@ -30,9 +31,11 @@ export async function open() {
       narrow("arm", row.arm), narrow("strategy", row.strategy), row.result ? row.guess ?? "nobody" : "", narrow("result", row.result), narrow("outcome", row.outcome),
       row.result ? `${row.score} of ${row.reference}` : ""])),
     element("button", { class: "main" }, "Compare a with b"));
-  $("page").append(element("section", {}, element("h1", {}, wanted.length ? `Sessions: ${wanted.map((one) => one.join(" ")).join(", ")}` : "All sessions"),
+  const page = $("page");
+  page.append(element("section", {}, element("h1", {}, wanted.length ? `Sessions: ${wanted.map((one) => one.join(" ")).join(", ")}` : "All sessions"),
     element("p", {}, `${shown.length} sessions, ${over.length} games over` + (over.length ? `; ${right} guesses right, ${interval(right, over.length)}.` : "."),
       wanted.length ? element("a", { href: "/lab" }, " Show all") : null), form));
+  if (!wanted.length) page.append(await quality("How right the rules were", false));
 }
 
 export async function compare() {

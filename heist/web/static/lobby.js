@@ -1,6 +1,6 @@
 // The lobby: who would speak, the start form, and the sessions as they come and go.
 
-import { $, call, element } from "./dom.js";
+import { $, call, element, quietly } from "./dom.js";
 import { article } from "./feed.js";
 import { apply, empty } from "./fold.js";
 import { follow } from "./stream.js";
@@ -104,7 +104,7 @@ function row(session) {
 
 // A first visit explains itself: a recorded game, played as it would be live; who wants no motion gets it as a whole.
 async function demo() {
-  const events = await fetch("/static/demo.json").then((answer) => answer.json(), () => []);
+  const events = await quietly("/static/demo.json") ?? [];
   const state = empty(), box = $("demo"), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const shown = new Map();
   for (const event of events) {

@@ -2,7 +2,7 @@
 
 import { bars, draw as redraw, lines, matrix } from "./charts.js";
 import { floor } from "./bank.js";
-import { $, button, element, fill } from "./dom.js";
+import { $, button, element, fill, quietly } from "./dom.js";
 import { show } from "./feed.js";
 import { SHAPES } from "./fold.js";
 
@@ -10,10 +10,13 @@ const NOBODY = { name: "nobody", shape: "○", colour: "n", dashed: true };
 let known = null; // the job: its places and the plan's slots
 
 export async function job(name) {
-  const answer = await fetch(`/api/scenarios/${encodeURIComponent(name)}`).catch(() => null);
-  known = answer?.ok ? await answer.json() : null;
+  known = await quietly(`/api/scenarios/${encodeURIComponent(name)}`);
   return known;
 }
+
+// Where a session comes from, if it goes on from a moment of another.
+export const origin = ({ fork }) => fork ? [" This is a fork of ",
+  element("a", { href: `/s/${fork.session_id}?at=${fork.seq}` }, fork.session_id), ` at turn ${fork.turn}, a re-execution.`] : [];
 
 export function draw(state) {
   const curves = $("suspicion"), evidence = $("evidence");

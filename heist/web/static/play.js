@@ -2,6 +2,7 @@
 
 import { table } from "./charts.js";
 import { $, button, call, element } from "./dom.js";
+import { behind, interval, quality } from "./quality.js";
 
 export async function open() {
   document.title = "heist: play";
@@ -16,22 +17,17 @@ export async function open() {
   if (!tally) return;
   const sum = (field) => tally.reduce((total, one) => total + one[field], 0);
   const games = sum("games"), right = sum("success");
+  const of = ({ arm, strategy }, number, more) => number && behind(number, { arm, ...(strategy && { strategy }), ...more });
   page.append(element("section", {},
-    element("h2", {}, "Games that are over"),
-    element("p", {}, games ? `${right} of ${games} guesses were right, ${interval(right, games)}.` : "None yet."),
+    element("h2", {}, "Guesses"),
+    element("p", {}, ...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} guesses were right, ${interval(right, games)}.`] : ["None yet."]),
     table("Games by arm and strategy", ["arm", "strategy", "games", "right", "wrong", "busted", "plan clean", "score", "of"], tally.map((one) => [
-      one.arm, one.strategy ?? "", element("a", { href: `/lab?arm=${encodeURIComponent(one.arm)}` }, String(one.games)), one.success, one.failure, one.busted, one.clean,
-      Number(one.score.toFixed(1)), Number(one.reference.toFixed(1))]))));
+      one.arm, one.strategy, of(one, one.games, {}), of(one, one.success, { result: "SUCCESS" }), of(one, one.failure, { result: "FAILURE" }),
+      of(one, one.busted, { result: "BUSTED" }), of(one, one.clean, { outcome: "clean" }), Number(one.score.toFixed(1)), Number(one.reference.toFixed(1))]))),
+  await quality("You and the rules", true));
 }
 
 async function start() {
   const started = await call("/api/sessions", { words_per_second: 12 });
   if (started) location.assign(`/play/${started.session_id}`);
-}
-
-// Wilson's interval, which is honest for few games too.
-export function interval(right, of) {
-  const z = 1.96, share = right / of, base = 1 + z * z / of;
-  const middle = (share + z * z / (2 * of)) / base, half = z / base * Math.sqrt(share * (1 - share) / of + z * z / (4 * of * of));
-  return `${Math.round((middle - half) * 100)} to ${Math.round((middle + half) * 100)} % with 95 % confidence`;
 }

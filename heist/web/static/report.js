@@ -1,10 +1,11 @@
 // The case file of a session, to be printed.
 
 import { bars, losses, matrix, table } from "./charts.js";
-import { $, button, element, read } from "./dom.js";
+import { $, button, element } from "./dom.js";
 import { article } from "./feed.js";
 import { fold } from "./fold.js";
-import { curve } from "./panels.js";
+import { read } from "./log.js";
+import { curve, origin } from "./panels.js";
 
 export async function open(id) {
   document.title = `heist: case file ${id}`;
@@ -19,7 +20,7 @@ export async function open(id) {
       element("h1", {}, `Case file: ${started.title}`),
       element("p", {}, element("a", { href: `/s/${id}` }, id), `, begun ${started.at}, ${state.status}. `,
         started.simulated ? element("span", { class: "pill simulated" }, "simulated") : started.model, " ", button("Print", () => print(), { class: "saw" })),
-      element("p", {}, started.goal),
+      element("p", {}, started.goal, ...origin(started)),
       table("Crew", ["agent", "role", "scopes", "messages", "tool calls", "failed"], [...state.agents.values()].map((agent) => [
         agent.name, agent.role, agent.scopes.join(" "), agent.turns, agent.calls, agent.refused]))),
     section("What came of it", revealed

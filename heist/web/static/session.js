@@ -1,14 +1,14 @@
 // One session: the fold drawn on the page, at this moment or at an earlier one, and the controls.
 
 import { spark } from "./charts.js";
-import { $, ask, button, call, element, fill, percent, read, refuse, time } from "./dom.js";
+import { $, ask, button, call, element, fill, percent, quietly, refuse, time } from "./dom.js";
 import * as feed from "./feed.js";
 import { apply, empty, fold } from "./fold.js";
 import * as game from "./game.js";
+import { cited, read } from "./log.js";
 import * as panels from "./panels.js";
 import * as replay from "./replay.js";
 import { follow } from "./stream.js";
-import { cited } from "./suspicion.js";
 
 const WEIGH_MS = 1500;
 const OVER = ["completed", "stopped", "failed"];
@@ -42,6 +42,7 @@ export async function open(sessionId, link, isBlind) {
     $("latest").hidden = followsEnd;
   });
   $("latest").addEventListener("click", latest);
+  $("fork").addEventListener("click", fork);
   $("report").href = `/s/${encodeURIComponent(id)}/report`;
   game.open(address(), blind);
   feed.open(id);
@@ -173,7 +174,7 @@ function drawHead() {
     element("strong", {}, started.title), ` ${id} `,
     started.simulated ? element("span", { class: "pill simulated" }, "simulated") : element("span", { class: "pill" }, started.model),
   );
-  $("goal").textContent = started.goal;
+  if (!$("goal").firstChild) $("goal").append(started.goal, ...panels.origin(started));
   const word = worded(state);
   $("status").textContent = word;
   $("status").className = `pill ${status}`;
@@ -260,8 +261,8 @@ function drawActivity() {
 
 // How the model servers are: asked when a session opens, pauses or goes on, for their breakers belong to the house.
 async function health() {
-  const found = await fetch("/health").then((answer) => answer.json(), () => ({ models: [] }));
-  $("health").replaceChildren(...found.models.map(({ server, state: breaker, reason }) => element("span",
+  const found = await quietly("/health");
+  $("health").replaceChildren(...(found?.models ?? []).map(({ server, state: breaker, reason }) => element("span",
     { class: `pill ${breaker === "closed" ? "live" : "failed"}`, title: reason || server },
     breaker === "closed" ? "model ok" : `✕ model ${breaker.replace("_", " ")}: ${reason}`)));
 }
@@ -285,6 +286,11 @@ async function command(submitted) {
   const form = $("command");
   const sent = await call(address("/commands"), { agent: form.agent.value, text: form.text.value });
   if (sent) form.text.value = "";
+}
+
+async function fork() {
+  const started = await call(address("/fork"), replay.isLive() ? {} : { seq: state.seq });
+  if (started) location.assign(`/${blind ? "play" : "s"}/${started.session_id}`);
 }
 
 function latest() {
