@@ -1,30 +1,30 @@
 // Elements without markup: every text goes in as text, so that nothing an agent says can become part of the page.
 
 export const $ = (id) => document.getElementById(id);
-const SVG = $("drawing").namespaceURI;
-
-// element("p", { class: "x" }, "text", otherElement)
-export function element(name, attributes = {}, ...children) {
-  return dress(document.createElement(name), attributes, children);
-}
-
-// The same for a drawing.
-export function shape(name, attributes = {}, ...children) {
-  return dress(document.createElementNS(SVG, name), attributes, children);
-}
-
 const there = (one) => one !== null && one !== undefined && one !== false;
+const maker = (create) => new Proxy({}, { get: (_, name) => (...parts) => dress(create(name), parts) });
 
-function dress(made, attributes, children) {
+// h.p({ class: "x" }, "text", otherElement), h.p("text"); what is not there is left out. The same for a drawing: svg.line(…).
+export const h = maker((name) => document.createElement(name));
+const { namespaceURI } = $("drawing");
+export const svg = maker((name) => document.createElementNS(namespaceURI, name));
+
+function dress(made, parts) {
+  const attributes = parts[0]?.constructor === Object ? parts.shift() : {};
   for (const [key, value] of Object.entries(attributes)) {
     if (key === "click") made.addEventListener("click", value);
     else if (there(value)) made.setAttribute(key, value);
   }
-  made.append(...children.filter(there));
+  made.append(...parts.filter(there));
   return made;
 }
 
-export const button = (text, click, attributes = {}) => element("button", { type: "button", click, ...attributes }, text);
+export const button = (text, click, attributes = {}) => h.button({ type: "button", click, ...attributes }, text);
+
+export const pill = (words, kind = "") => h.span({ class: `pill ${kind}` }, words);
+
+// Who speaks: a model, or a simulated crew, which is always said.
+export const speaker = ({ simulated, model }) => simulated ? pill("simulated", "simulated") : pill(model);
 
 // Puts children in place of those that are there. What somebody has opened stays open, and the focus where it is.
 export function fill(container, ...children) {
@@ -36,8 +36,15 @@ export function fill(container, ...children) {
   if (at >= 0) controls()[at]?.focus({ preventScroll: true });
 }
 
+export const options = (select, pairs) => select.append(...pairs.map(([value, words]) => h.option({ value }, words)));
+
+export const toSession = (id) => h.a({ href: `/s/${id}` }, id);
+
+// The API of a session.
+export const api = (id, rest = "") => `/api/sessions/${encodeURIComponent(id)}${rest}`;
+
 export function time(iso) {
-  return element("time", { datetime: iso, title: iso }, new Date(iso).toLocaleTimeString([], { hour12: false }));
+  return h.time({ datetime: iso, title: iso }, new Date(iso).toLocaleTimeString([], { hour12: false }));
 }
 
 export const percent = (share) => `${Math.round(share * 100)} %`;
@@ -69,7 +76,7 @@ export function refuse(sentence) {
 }
 
 export function save(name, type, text) {
-  const link = element("a", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
+  const link = h.a({ download: name, href: URL.createObjectURL(new Blob([text], { type })) });
   link.click();
   URL.revokeObjectURL(link.href);
 }
@@ -77,6 +84,6 @@ export function save(name, type, text) {
 // A dialog with a title, that gives the focus back when it closes.
 export function ask(title, ...children) {
   const close = button("Close", () => $("dialog").close());
-  $("dialog").replaceChildren(element("h2", { id: "dialog-title" }, title), ...children, close);
+  $("dialog").replaceChildren(h.h2({ id: "dialog-title" }, title), ...children, close);
   if (!$("dialog").open) $("dialog").showModal();
 }

@@ -1,6 +1,6 @@
 // The conversation: a turn as an article, what the reader looks for in it, and the words that evidence rests on.
 
-import { $, ask, button, call, element } from "./dom.js";
+import { $, ask, button, call, h, api, pill } from "./dom.js";
 
 const drawn = new Map(), drawnAs = new Map(); // turn -> its article, and what that shows
 let words = [], lit = null, chosen = 0, state = null, id = "";
@@ -26,17 +26,16 @@ export function draw(now, touched) {
 }
 
 export function article(turn, agent, opens, more = []) {
-  return element("article",
-    { class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}`, "data-opens": opens && `Round ${turn.round}` },
-    element("header", {},
-      element("span", { class: "shape", "aria-hidden": "true" }, agent.shape), " ",
-      element("strong", {}, turn.agent), " ",
-      element("a", { class: "meta", href: `#m${turn.turn}` }, `turn ${turn.turn}, round ${turn.round}`), " ",
-      element("span", { class: "meta" }, `· ${meta(turn)}`), ...more,
+  return h.article({ class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}`, "data-opens": opens && `Round ${turn.round}` },
+    h.header(
+      h.span({ class: "shape", "aria-hidden": "true" }, agent.shape), " ",
+      h.strong(turn.agent), " ",
+      h.a({ class: "meta", href: `#m${turn.turn}` }, `turn ${turn.turn}, round ${turn.round}`), " ",
+      h.span({ class: "meta" }, `· ${meta(turn)}`), ...more,
     ),
     ...turn.tools.map(drawTool),
-    turn.text ? element("p", {}, ...marked(turn)) : null,
-    turn.error ? element("p", { class: "error" }, `✕ ${turn.status === "interrupted" ? "cut off" : "no message"}: ${turn.error}`) : null,
+    turn.text ? h.p(...marked(turn)) : null,
+    turn.error ? h.p({ class: "error" }, `✕ ${turn.status === "interrupted" ? "cut off" : "no message"}: ${turn.error}`) : null,
   );
 }
 
@@ -86,17 +85,17 @@ function meta(turn) {
 
 function drawTool(call) {
   const values = call.arguments && typeof call.arguments === "object" ? Object.values(call.arguments) : [call.arguments];
-  return element("details", { class: call.success ? "tool" : "tool failed" },
-    element("summary", {}, `${call.success ? "✓" : "✕"} ${call.tool}(${values.join(", ")})`,
-      call.success ? null : element("span", { class: "pill failed" }, call.fault)),
-    element("pre", {}, call.result),
+  return h.details({ class: call.success ? "tool" : "tool failed" },
+    h.summary(`${call.success ? "✓" : "✕"} ${call.tool}(${values.join(", ")})`,
+      call.success ? null : pill(call.fault, "failed")),
+    h.pre(call.result),
   );
 }
 
 function marked({ turn, text }) {
   const at = lit?.turn === turn && lit.quote ? text.indexOf(lit.quote) : -1;
   if (at < 0) return [text];
-  return [text.slice(0, at), element("mark", {}, lit.quote), text.slice(at + lit.quote.length)];
+  return [text.slice(0, at), h.mark(lit.quote), text.slice(at + lit.quote.length)];
 }
 
 // Shows a message, and in it the words that something rests on.
@@ -157,12 +156,12 @@ function fits(turn) {
 }
 
 async function saw(turn) {
-  const seen = await call(`/api/sessions/${encodeURIComponent(id)}/turns/${turn}/prompt`);
+  const seen = await call(api(id, `/turns/${turn}/prompt`));
   if (!seen) return;
   ask(`What ${seen.agent} saw in turn ${turn}`,
-    element("p", {}, `About ${seen.tokens} tokens; tools: ${seen.tools.join(", ") || "none"}.` +
+    h.p(`About ${seen.tokens} tokens; tools: ${seen.tools.join(", ") || "none"}.` +
       (seen.in_short.length ? ` In short: turns ${seen.in_short.map((span) => span.join("–")).join(", ")}.` : "") +
       (seen.left_out.length ? ` Not heard: turns ${seen.left_out.join(", ")}.` : "")),
-    ...seen.parts.map((part) => element("details", { open: part.name === "cue" ? "" : null },
-      element("summary", {}, `${part.name} · about ${part.tokens} tokens`), element("pre", {}, part.text))));
+    ...seen.parts.map((part) => h.details({ open: part.name === "cue" ? "" : null },
+      h.summary(`${part.name} · about ${part.tokens} tokens`), h.pre(part.text))));
 }

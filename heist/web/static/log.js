@@ -1,14 +1,14 @@
 // The log of a session as the server has it, with the detector's word. No log holds that, because whoever has the log can
 // work it out again; so the server is asked.
 
-import { call, quietly } from "./dom.js";
+import { api, call, quietly } from "./dom.js";
 
 // What the log holds after a place, in order to `hear`, each message with how the detector saw the session after it as
 // its `standing`, unless it is read blind; answers whether all of it came.
 export async function read(id, after, blind, hear) {
   const told = [];
   for (let next = after; next !== null;) {
-    const page = await call(`/api/sessions/${encodeURIComponent(id)}/log?after=${next}${blind ? "&blind=true" : ""}`);
+    const page = await call(api(id, `/log?after=${next}${blind ? "&blind=true" : ""}`));
     if (!page) return false;
     told.push(...page.events);
     next = page.next;

@@ -1,26 +1,26 @@
 // Blind play: a session without the detector, and what came of the games so far.
 
 import { table } from "./charts.js";
-import { $, button, call, element } from "./dom.js";
+import { $, button, call, h } from "./dom.js";
 import { behind, interval, quality } from "./quality.js";
 
 export async function open() {
   document.title = "heist: play";
   const page = $("page");
   page.hidden = false;
-  page.append(element("section", {},
-    element("h1", {}, "Find the mole"),
-    element("p", {}, "One of the crew may be working against it, or nobody. You hear what they say and see what they look up; the detector says nothing until the end."),
-    element("p", {}, "After each round, note how much you suspect each of them: the server keeps it. Say who it is, once. Then the plan is played out, and you see who was nearer to the truth, you or the detector."),
-    element("p", {}, button("Start a blind game", start, { class: "main" }))));
+  page.append(h.section(
+    h.h1("Find the mole"),
+    h.p("One of the crew may be working against it, or nobody. You hear what they say and see what they look up; the detector says nothing until the end."),
+    h.p("After each round, note how much you suspect each of them: the server keeps it. Say who it is, once. Then the plan is played out, and you see who was nearer to the truth, you or the detector."),
+    h.p(button("Start a blind game", start, { class: "main" }))));
   const tally = await call("/api/games");
   if (!tally) return;
   const sum = (field) => tally.reduce((total, one) => total + one[field], 0);
   const games = sum("games"), right = sum("success");
   const of = ({ arm, strategy }, number, more) => number && behind(number, { arm, ...(strategy && { strategy }), ...more });
-  page.append(element("section", {},
-    element("h2", {}, "Guesses"),
-    element("p", {}, ...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} guesses were right, ${interval(right, games)}.`] : ["None yet."]),
+  page.append(h.section(
+    h.h2("Guesses"),
+    h.p(...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} guesses were right, ${interval(right, games)}.`] : ["None yet."]),
     table("Games by arm and strategy", ["arm", "strategy", "games", "right", "wrong", "busted", "plan clean", "score", "of"], tally.map((one) => [
       one.arm, one.strategy, of(one, one.games, {}), of(one, one.success, { result: "SUCCESS" }), of(one, one.failure, { result: "FAILURE" }),
       of(one, one.busted, { result: "BUSTED" }), of(one, one.clean, { outcome: "clean" }), Number(one.score.toFixed(1)), Number(one.reference.toFixed(1))]))),
