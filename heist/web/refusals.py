@@ -26,6 +26,8 @@ _OF_RIGHTS = (401, 403, 429)
 _OF_GRANTS = ("invalid_scope", "invalid_target", "invalid_grant", "unauthorized_client")
 _UNPROVEN = ("invalid_client", "too_many")
 _UNROUTED = ("/mcp", "/api/ws")
+_BRANCHES = ("str", "int")
+"""Steps that are no key: the types that a value may have."""
 PATIENCE_SECONDS = 2.0
 _CLIENT = re.compile(r"[A-Za-z][\w-]{0,46}-[0-9a-f]{16}", re.ASCII)
 _SCOPE = re.compile(r"[a-z][a-z0-9_]{0,31}:[a-z0-9_]{1,32}")
@@ -109,15 +111,16 @@ def _answer(request: Request, error: HeistError, auth: Auth) -> JSONResponse:
 
 def _misunderstood(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = [step for step in first["loc"] if step not in ("body", "query", "path")]
+    errors = error.errors()
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    place = [step for step in first["loc"] if step not in ("body", "query", "path", *_BRANCHES)]
     match first["type"]:
         case "json_invalid":
             detail = f"the body is not valid JSON at character {place[0]}"
-        case "model_attributes_type" | "dict_type":
+        case "model_attributes_type" | "dict_type" if not place:
             detail = "the body must be a JSON object, sent with Content-Type: application/json"
         case _:
-            detail = sentence(place, first["msg"])
+            detail = sentence(place, first["msg"].replace("dictionary or object to extract fields from", "object"))
     return JSONResponse({"error": "invalid", "detail": detail}, 422, NO_STORE)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ _DENIES = frozenset("not never nor if whether unless suppose supposing doubt den
 _THINKS = frozenset("true so think believe say".split())
 _SMALL = frozenset("that the our a".split())
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ’", "abcdefghijklmnopqrstuvwxyz'")
+"""Keeps every character in its place, which `str.lower` does of ASCII alone."""
 _WORD = re.compile(r"\w")
 _LOOK = 60
 """Characters before a label in which its value may stand."""
@@ -49,7 +50,7 @@ class _Reader(NamedTuple):
 
     after: re.Pattern[str]
     before: re.Pattern[str]
-    wordings: tuple[tuple[str, re.Pattern[str]], ...]
+    wordings: tuple[tuple[Sequence[str], re.Pattern[str]], ...]
     among: Mapping[str, str]
     clock: bool
 
@@ -67,10 +68,10 @@ def claims(facts: Mapping[str, Fact], text: str) -> list[Claim]:
     start of the rest", "put the start of the rest at 02:10" and the wordings of the facts' own. A question claims
     nothing, nor does what is denied or only supposed; of "02:10, not 02:40" the first is claimed. The same text gives
     the same claims, and the time for it grows with its length alone."""
-    readers, labels, names = _readers(tuple(facts.items()))
+    readers, labels, names = _readers(_Same(facts))
     if labels is None:
         return []
-    low = text.translate(_LOWER)  # keeps every character in its place
+    low = lower(text)
     found = sorted(
         [*_by_label(readers, labels, names, low), *_by_wording(readers, low)], key=lambda one: (one.at, one.start)
     )
@@ -80,6 +81,11 @@ def claims(facts: Mapping[str, Fact], text: str) -> list[Claim]:
         if not _is_asked(low, ends, said.end) and not _is_denied(low[max(0, said.start - _LOOK) : said.start]):
             kept.setdefault(said.at, said)
     return [Claim(said.fact, said.value, text[said.start : said.end]) for said in kept.values()]
+
+
+def lower(text: str) -> str:
+    """The text in small letters, every character in its place."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def _is_denied(before: str) -> bool:
@@ -114,8 +120,8 @@ def _by_label(
 
 def _by_wording(readers: Mapping[str, _Reader], text: str) -> Iterator[_Said]:
     for fact, reader in readers.items():
-        for rarest, wording in reader.wordings:
-            for found in wording.finditer(text) if rarest in text else ():
+        for words, wording in reader.wordings:
+            for found in wording.finditer(text) if words[0] in text and all(map(text.__contains__, words)) else ():
                 yield _Said(found.start(), found.end(), found.start("value"), fact, reader.value(found["value"]))
 
 
@@ -140,9 +146,20 @@ class _Shape(NamedTuple):
     wordings: tuple[str, ...]
 
 
-def _readers(
-    facts: tuple[tuple[str, Fact], ...],
-) -> tuple[dict[str, _Reader], re.Pattern[str] | None, dict[str, str]]:
+class _Same(NamedTuple):
+    """The very mapping, which nobody changes: to compare two by what is in them takes longer than to read a text."""
+
+    facts: Mapping[str, Fact]
+
+    def __hash__(self) -> int:
+        return id(self.facts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.facts is other.facts
+
+
+@lru_cache(maxsize=32)
+def _readers(same: _Same) -> tuple[dict[str, _Reader], re.Pattern[str] | None, dict[str, str]]:
     return _compiled(
         tuple(
             _Shape(
@@ -153,7 +170,7 @@ def _readers(
                 fact.among,
                 fact.wordings,
             )
-            for name, fact in facts
+            for name, fact in same.facts.items()
             if fact.label
         )
     )
@@ -166,7 +183,7 @@ def _reader(shape: _Shape) -> _Reader:
     for wording in shape.wordings:
         head, _, tail = wording.lower().partition("{value}")
         pattern = re.compile(rf"(?<!\w){_spaced(head)}{value}{_spaced(tail)}(?!\w)")
-        wordings.append((max(f"{head} {tail}".split(), key=len), pattern))
+        wordings.append((sorted(f"{head} {tail}".split(), key=len, reverse=True), pattern))
     return _Reader(
         re.compile(_AFTER + value + (rf"(?:\s(?:{shape.unit})\b)?" if shape.unit else "")),
         re.compile(value + unit + _BEFORE),

@@ -90,7 +90,7 @@ class Balance:
         self._baselines = baselines
         self._rest = rest
         self._touched: set[Key] = set()
-        self._means: dict[tuple[str, Key], float] = {}
+        self._means: dict[Key, dict[str, float]] = {}
         self._worth: dict[str, dict[Key, float]] = {agent: {} for agent in roles}
 
     def add(self, item: Item) -> None:
@@ -124,24 +124,21 @@ class Balance:
         belief = self._beliefs[check]
         strength, excess, share = belief.strength, belief.excess, belief.share
         weight = QUARTER * self._weights[family]
-        seen = [(agent, own[key]) for agent, own in self.counts.items() if key in own]
-        hits = sum([count.hits for _, count in seen])
-        of = sum([count.of for _, count in seen])
-        for agent, count in seen:
-            rest = self._rest * (of - count.of)
-            mean = (self._mean(agent, key) * strength + self._rest * (hits - count.hits)) / (strength + rest)
-            honest = max(round(mean, 3), LEAST)  # so that the ratios of one game serve the next
-            self._worth[agent][key] = weight * log_ratio(count.hits, count.of, honest, strength, excess, share)
+        seen = [(agent, *own[key]) for agent, own in self.counts.items() if key in own]
+        means = self._means.get(key) or self._means.setdefault(key, self._measured(key))
+        all_hits = sum([hits for _, hits, _ in seen])
+        all_of = sum([of for _, _, of in seen])
+        for agent, hits, of in seen:
+            rest = self._rest * (all_of - of)
+            mean = (means[agent] * strength + self._rest * (all_hits - hits)) / (strength + rest)
+            honest = round(mean, 3) or LEAST  # so that the ratios of one game serve the next
+            self._worth[agent][key] = weight * log_ratio(hits, of, honest, strength, excess, share)
 
-    def _mean(self, agent: str, key: Key) -> float:
-        """The honest rate of the agent's role, before the rest of its crew is looked at."""
-        found = self._means.get((agent, key))
-        if found is None:
-            family, check = key
-            baseline = self._baselines.get(f"{family}.{check}")
-            found = honest_rate(self._beliefs[check], baseline, self._roles[agent])
-            self._means[agent, key] = found
-        return found
+    def _measured(self, key: Key) -> dict[str, float]:
+        """The honest rate of each agent's role, before the rest of its crew is looked at."""
+        family, check = key
+        baseline = self._baselines.get(f"{family}.{check}")
+        return {agent: honest_rate(self._beliefs[check], baseline, role) for agent, role in self._roles.items()}
 
 
 def posterior(total: Mapping[str, float], prior: float) -> Posterior:

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from heist.services.detection.case import Called, Said
 from heist.services.detection.evidence import Check, Item
 from heist.services.detection.ledger import Ledger, Reading, Told
+from heist.services.detection.phrases import Phrases
+from heist.world.claims import lower
 from heist.world.expressions import expression
 from heist.world.facts import Value
 
 PATIENCE = 2
 """Messages of its own in which an agent may keep to itself what it has read; one, when somebody asks."""
 QUOTED = 200
-_TROUBLE = re.compile(
-    r"\b(error|does not answer|did not answer|no answer|trouble|broken|fails?|failed|not work(?:ing)?|unavailable|"
-    r"out of order|cannot reach|timed out|crash(?:ed|es)?|is down)\b",
-    re.IGNORECASE,
+_TROUBLE = Phrases(
+    *("error", "does not answer", "did not answer", "no answer", "trouble", "broken", "fail", "fails", "failed"),
+    *("not work", "not working", "unavailable", "out of order", "cannot reach", "timed out"),
+    *("crash", "crashed", "crashes", "is down"),
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _SUM = re.compile(
@@ -90,10 +92,10 @@ class Calls:
         yield from self._withheld(said, {told.fact for told in claims})
 
     def _complaint(self, said: Said, calls: Sequence[Called]) -> Iterator[Item]:
-        split = _SENTENCE.split(said.text) if _TROUBLE.search(said.text) else ()
-        sentence = next((one for one in split if _TROUBLE.search(one) and self._named.search(one)), "")
-        found = self._named.search(sentence)
-        if not sentence or found is None:
+        split = _SENTENCE.split(said.text) if _TROUBLE.search(lower(said.text)) else ()
+        sentence = next((one for one in split if _TROUBLE.search(lower(one)) and self._named.search(one)), "")
+        found = self._named.search(sentence) if sentence else None
+        if found is None:
             if calls and all(call.fault is None for call in calls):
                 reason = f"{said.agent} uses {calls[0].tool} and has nothing to complain of."
                 yield Item(said.agent, "tool_usage", "breakage", False, (said.turn,), "", reason, about=calls[0].tool)

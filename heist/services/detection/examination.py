@@ -42,12 +42,12 @@ class Examination:
                 yield from self._hear(deed)
 
     def _hear(self, said: Said) -> Iterator[Item]:
-        text = said.text[:LONGEST]
-        said = said._replace(text=text)
+        if len(said.text) > LONGEST:
+            said = said._replace(text=said.text[:LONGEST])
         ledger = self._ledger
         found = [
             Told(claim.fact, claim.value, said.turn, said.agent, claim.quote)
-            for claim in stated(ledger.schema.facts, text)
+            for claim in stated(ledger.schema.facts, said.text)
         ]
         own: list[Told] = []
         for told in found:

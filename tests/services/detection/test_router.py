@@ -122,7 +122,14 @@ def test_every_detector_is_listed_and_answers(house: House, headers: dict[str, s
         ({"record": {"messages": []}}, 422, "a record needs at least two agents"),
         ({"record": {"messages": [{"agent": "a", "text": "x"}]}}, 422, "a record needs at least two agents"),
         ({"record": {"messages": [], "agents": ["a", "nobody"]}}, 422, "is no name of an agent"),
-        ({"record": {"messages": [{"agent": "a"}]}}, 422, "text"),
+        ({"record": {"messages": [{"agent": "a"}]}}, 422, "record.messages.0.text: field required"),
+        ({"record": {"messages": [{"agent": "a", "txt": 1}]}}, 422, "record.messages.0.txt: there is no such key"),
+        ({"record": "all of it"}, 422, "record: input should be a valid object"),
+        (
+            {"record": {**LIAR, "plan_edits": [{"agent": "a", "slot": "s", "value": [], "turn": 1}]}},
+            422,
+            "0.value: inp",
+        ),
     ],
 )
 def test_what_cannot_be_judged_is_said_in_a_sentence(
