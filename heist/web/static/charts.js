@@ -30,9 +30,12 @@ function quoted(cell) {
 // A figure around a drawing: what it is of, the drawing, its data.
 function figure(label, drawing, head, rows) {
   drawing.setAttribute("aria-label", label);
-  return h.figure(h.figcaption(label), drawing,
-    h.details({ class: "data", "data-key": label }, h.summary("data"), table(label, head, rows),
-      button("SVG", () => save(`${label}.svg`, "image/svg+xml", alone(drawing)), { "aria-label": `${label} as SVG` })));
+  const data = h.details({ class: "data", "data-key": label }, h.summary("data"));
+  data.addEventListener("toggle", () => {
+    if (data.children.length > 1) return; // it is made when it is first looked at
+    data.append(table(label, head, rows), button("SVG", () => save(`${label}.svg`, "image/svg+xml", alone(drawing)), { "aria-label": `${label} as SVG` }));
+  });
+  return h.figure(h.figcaption(label), drawing, data);
 }
 
 // The drawing as a file of its own, with the colours that it has here.

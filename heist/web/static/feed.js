@@ -2,6 +2,7 @@
 
 import { $, ask, button, call, h, api, pill } from "./dom.js";
 
+const LONG = 300; // of more messages only those in view are laid out
 const drawn = new Map(), drawnAs = new Map(); // turn -> its article, and what that shows
 let words = [], lit = null, chosen = 0, state = null, id = "";
 
@@ -22,6 +23,7 @@ export function draw(now, touched) {
     }
     touched = state.turns.keys();
   }
+  $("feed").classList.toggle("long", state.turns.size > LONG);
   [...touched].filter((turn) => state.turns.has(turn)).sort((one, other) => one - other).forEach((turn) => drawTurn(state.turns.get(turn)));
 }
 
@@ -49,7 +51,7 @@ function drawTurn(turn) {
   const agent = state.agents.get(turn.agent) ?? { shape: "?", colour: 0, role: "" };
   const opens = (turn.turn - 1) % (state.started?.seats.length ?? 1) === 0;
   const made = article(turn, agent, opens, [
-    turn.status === "done" ? button("what it saw", () => saw(turn.turn), { class: "saw", "aria-label": `What ${turn.agent} saw in turn ${turn.turn}` }) : null,
+    turn.status === "done" ? button("what it saw", () => saw(turn.turn), { class: "saw", "aria-label": `what it saw: ${turn.agent} in turn ${turn.turn}` }) : null,
   ]);
   made.hidden = !fits(turn);
   drawnAs.set(turn.turn, as(turn));

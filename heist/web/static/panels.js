@@ -11,7 +11,6 @@ let known = null; // the job: its places and the plan's slots
 
 export async function job(name) {
   known = await quietly(`/api/scenarios/${encodeURIComponent(name)}`);
-  return known;
 }
 
 // Where a session comes from, if it goes on from a moment of another.

@@ -22,8 +22,8 @@ export async function open(sessionId, link, isBlind) {
   id = sessionId;
   blind = isBlind;
   document.title = `heist: ${id}`;
-  if (!await call(address())) return;
-  $("session").hidden = false;
+  const row = await call(address());
+  if (!row) return;
   document.body.classList.toggle("blind", blind);
   $("pause").addEventListener("click", pause);
   $("step").addEventListener("click", step);
@@ -49,10 +49,12 @@ export async function open(sessionId, link, isBlind) {
   game.open(address(), blind);
   feed.open(id);
   replay.open(log, show);
-  await read(id, 0, blind, hear);
+  await Promise.all([panels.job(row.scenario), read(id, 0, blind, hear)]);
+  $("session").hidden = false;
   if (present.revealed) await seeAll();
   const at = Number(new URLSearchParams(location.search).get("at"));
   if (at) replay.seek(log.filter((event) => event.seq <= at).length);
+  schedule();
   health();
   following = true;
   follow({ session: id, ...(blind && { blind: true }), after: present.seq }, hear, link, async (after) => {
@@ -98,7 +100,6 @@ function hear(event) {
   if (turn !== undefined && state === present) dirty.add(turn);
   if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
   if (following && /^session\.(paused|resumed)|^message\.failed/.test(event.kind)) health();
-  if (event.kind === "session.started") panels.job(event.scenario).then(() => { stale = true; schedule(); });
   if (following && event.kind === "mole.revealed") seeAll();
   schedule();
 }
@@ -143,8 +144,9 @@ function show(count) {
   schedule();
 }
 
+// Nothing is drawn before all is there, so that nothing on the page has to move.
 function schedule() {
-  if (scheduled) return;
+  if (scheduled || $("session").hidden) return;
   scheduled = true;
   requestAnimationFrame(draw);
 }
