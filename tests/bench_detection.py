@@ -21,6 +21,7 @@ from rich.table import Table
 
 from heist.agents import mole
 from heist.agents.sessions import Order
+from heist.llm.model import Model
 from heist.llm.simulated import play as simulated
 from heist.runtime import Runtime, spare_collector
 from heist.services.auth import USER_SCOPES, Principal
@@ -31,6 +32,7 @@ from heist.services.detection.detector import Detector
 from heist.services.detection.fitting import Over
 from heist.services.detection.ladder import null, text
 from heist.services.detection.ladder.audit import Audit
+from heist.services.detection.ladder.hybrid import Bench, Hybrid, Judged
 from heist.services.detection.ladder.keywords import Keywords
 from heist.services.detection.ladder.null import scored
 from heist.services.detection.ladder.rules import Rules
@@ -38,6 +40,7 @@ from heist.services.detection.ladder.text import Labelled
 from heist.services.detection.metrics import Scored
 from heist.services.detection.verdict import Verdict
 from heist.settings import Settings, shipped
+from tests.bench_judge import StandIn
 
 USER = Principal("bench", USER_SCOPES)
 SETTINGS = config.read(shipped("config"))
@@ -153,6 +156,29 @@ def _scored(told: Verdict, game: Over) -> Scored:
     return Scored(game.case.session_id, game.strategy or game.arm, shares, told.nobody, moles)
 
 
+async def _stand_in(_: Case) -> Model:
+    return StandIn()
+
+
+def with_judge(games: Sequence[Over]) -> list[tuple[str, list[Scored], list[Scored]]]:
+    """Rules, judge and hybrid on the same games; those on which the judge abstains count for it as chance."""
+    rules = Rules(SETTINGS, Calibrations())
+    asking = SETTINGS.model_copy(update={"judge": SETTINGS.judge.model_copy(update={"arm": "blind"})})
+    bench = Bench(asking, Calibrations(), _stand_in)
+    chance = null.chance(SETTINGS)
+    rows = []
+    for name, detector in (("rules", rules), ("judge", Judged(bench, rules)), ("hybrid", Hybrid(bench, rules))):
+        told = [asyncio.run(detector.assess(game.case)) for game in games]
+        silent = sum(bool(one.abstained) for one in told)
+        told = [
+            asyncio.run(chance.assess(game.case)) if one.abstained else one
+            for one, game in zip(told, games, strict=True)
+        ]
+        found = [_scored(one, game) for one, game in zip(told, games, strict=True)]
+        rows.append((f"{name}, abstains in {silent}" if silent else name, *split(found)))
+    return rows
+
+
 def table(title: str, rows: Sequence[tuple[str, Sequence[Scored], Sequence[Scored]]]) -> Table:
     """A row for each (name, games with a mole, games without)."""
     drawn = Table(title=title, title_justify="left")
@@ -166,9 +192,9 @@ def table(title: str, rows: Sequence[tuple[str, Sequence[Scored], Sequence[Score
             str(metrics.figure([metrics.within(one) for one in moles])),
             str(metrics.between(moles, honest)),
             str(metrics.figure(metrics.named_at(moles, honest))),
-            f"{fmean(metrics.log_loss(one) for one in (*moles, *honest)):.2f}",
-            f"{fmean(metrics.brier(one) for one in (*moles, *honest)):.2f}",
-            f"{metrics.calibration_error((*moles, *honest)):.3f}",
+            str(metrics.figure([metrics.log_loss(one) for one in (*moles, *honest)])),
+            str(metrics.figure([metrics.brier(one) for one in (*moles, *honest)])),
+            str(metrics.over([*moles, *honest], metrics.calibration_error)),
         )
     return drawn
 
@@ -179,41 +205,43 @@ def split(found: Sequence[Scored]) -> tuple[list[Scored], list[Scored]]:
 
 
 def innocents(found: Sequence[Scored], games: Sequence[Over]) -> Table:
-    """How much falls on innocents, by whom."""
+    """How much falls on innocents, by whom; each figure is the mean of one value per game."""
     holders = {game.case.session_id: game.holder for game in games}
     drawn = Table(title="Suspicion of innocents by the evidence rules (simulated crew)", title_justify="left")
-    for column in ("", "n", "mean share", "likelier than nobody", "alarm"):
+    for column in ("", "games", "mean share", "likelier than nobody", "alarm"):
         drawn.add_column(column, no_wrap=True, justify="right" if column else "left")
-    rows: list[tuple[str, list[tuple[float, bool]]]] = []
+    by_arm = {arm: [one for one in found if one.group == arm] for arm in ("none", "placebo", "incompetent")}
+    rows = [("plain innocents of games without a brief", by_arm["none"], False)]
     for arm in ("placebo", "incompetent"):
-        some = [one for one in found if one.group == arm]
-        rows.append((f"who carries the {arm} brief", [_share(one, holders[one.game]) for one in some]))
-    plain = [one for one in found if one.group in ("none", "placebo")]
-    rows.append(
-        (
-            "plain innocents of the same games",
-            [_share(one, name) for one in plain for name in one.posterior if name != holders[one.game]],
-        )
-    )
-    alarms = {
-        game: sum(one.alarm_turn is not None for one in found if one.group == game)
-        for game in ("none", "placebo", "incompetent")
-    }
-    for (name, shares), group in zip(rows, ("placebo", "incompetent", "none"), strict=True):
-        number = sum(one.group == group for one in found)
+        rows.append((f"who carries the {arm} brief", by_arm[arm], True))
+        rows.append((f"plain innocents of the {arm} games", by_arm[arm], False))
+    for name, some, holds in rows:
+        whom = [[who for who in one.posterior if (who == holders[one.game]) == holds] for one in some]
         drawn.add_row(
             name,
-            str(len(shares)),
-            str(metrics.figure([share for share, _ in shares])),
-            str(metrics.figure([float(named) for _, named in shares])),
-            f"{alarms[group]}/{number} games",
+            str(len(some)),
+            str(metrics.figure([_mean(one, names) for one, names in zip(some, whom, strict=True)])),
+            str(metrics.figure([_likelier(one, names) for one, names in zip(some, whom, strict=True)])),
+            f"{sum(one.alarm_turn is not None for one in some)}/{len(some)} games",
         )
+    more = [_mean(one, [str(holders[one.game])]) for one in by_arm["placebo"]]
+    less = [_mean(one, [who for who in one.posterior if who != holders[one.game]]) for one in by_arm["placebo"]]
+    drawn.add_row(
+        "placebo less plain, in the same games",
+        str(len(more)),
+        str(metrics.figure([one - other for one, other in zip(more, less, strict=True)])),
+        "",
+        "",
+    )
     return drawn
 
 
-def _share(one: Scored, name: str | None) -> tuple[float, bool]:
-    assert name is not None
-    return one.posterior[name], one.posterior[name] > one.nobody
+def _mean(one: Scored, names: Sequence[str]) -> float:
+    return fmean(one.posterior[name] for name in names)
+
+
+def _likelier(one: Scored, names: Sequence[str]) -> float:
+    return fmean(one.posterior[name] > one.nobody for name in names)
 
 
 def with_alarms(found: Sequence[Scored], games: Sequence[Over]) -> list[Scored]:
@@ -231,6 +259,20 @@ def _alarm_turn(rules: Rules, case: Case) -> int | None:
         if isinstance(deed, Said) and assessment.standing().alarm.raised:
             return deed.turn
     return None
+
+
+def alarms(found: Sequence[Scored]) -> Table:
+    """How often and how soon Ville's alarm is raised in games with a mole."""
+    drawn = Table(title="Ville's alarm by the evidence rules (simulated crew)", title_justify="left")
+    for column in ("", "games", "raised", "in round"):
+        drawn.add_column(column, no_wrap=True, justify="right" if column else "left")
+    moles = [one for one in found if one.moles]
+    for name in ("all strategies", *sorted({one.group for one in moles})):
+        some = [one for one in moles if name in ("all strategies", one.group)]
+        rounds = [1.0 + (one.alarm_turn - 1) // len(one.posterior) for one in some if one.alarm_turn is not None]
+        raised = [float(one.alarm_turn is not None) for one in some]
+        drawn.add_row(name, str(len(some)), str(metrics.figure(raised)), str(metrics.figure(rounds)))
+    return drawn
 
 
 def injected(games: Sequence[Over]) -> float:
@@ -305,10 +347,11 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1, help="the first game's; the others follow")
     parser.add_argument("--more", type=int, default=100, help="games each of a noisier crew and of deniable moles")
+    parser.add_argument("--judged", type=int, default=100, help="games that a stand-in judge is asked about")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--fit", metavar="NAME", help="write a calibration of that name into config, and no table")
     given = parser.parse_args()
-    console = Console(width=170)
+    console = Console(width=220)
     began = time.monotonic()
     games = play_all(orders(given.games, given.seed), given.processes)
     console.print(f"{len(games)} games in {time.monotonic() - began:.0f} s")
@@ -325,12 +368,10 @@ def main() -> None:
     found = with_alarms(judged(rules, games), games)
     console.print(table("Evidence rules by strategy (simulated crew)", by_strategy(found)))
     console.print(innocents(found, games))
-    alarms = [one.alarm_turn for one in found if one.moles and one.alarm_turn is not None]
-    number = sum(bool(one.moles) for one in found)
-    if alarms:
-        console.print(
-            f"Ville's alarm: {len(alarms)}/{number} games with a mole, on average in turn {fmean(alarms):.0f}"
-        )
+    console.print(alarms(found))
+    some = games[: given.judged]
+    title = f"With a stand-in judge, which is no language model: the first {len(some)} games"
+    console.print(table(title, with_judge(some)))
     console.print(table("A strategy that the calibration has not seen (simulated crew)", left_out(games)))
     harder = []
     for name, wanted in (

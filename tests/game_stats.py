@@ -8,10 +8,8 @@ about language models. The table of classifiers needs the extra `lab`.
 import argparse
 import asyncio
 import os
-import random
 import tempfile
 import time
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,12 +24,12 @@ from heist.agents import mole
 from heist.agents.sessions import Order, Past
 from heist.runtime import Runtime, spare_collector
 from heist.services.auth import USER_SCOPES, Principal
+from heist.services.detection import metrics
 from heist.settings import Settings, shipped
 from heist.world.claims import claims
 
 USER = Principal("stats", USER_SCOPES)
 AT_ONCE = 25
-RESAMPLES = 1000
 NONE = "none"
 
 
@@ -107,9 +105,8 @@ def play(seeds: Sequence[int], crew: str) -> list[Ended]:
 
 def shown(values: Sequence[float]) -> str:
     """The mean with its interval."""
-    chance = random.Random(1)
-    means = sorted(fmean(chance.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    return f"{fmean(values):.1f} [{means[RESAMPLES // 40]:.1f}, {means[-RESAMPLES // 40]:.1f}]"
+    mean = metrics.figure(values)
+    return f"{mean.value:.1f} [{mean.low:.1f}, {mean.high:.1f}]"
 
 
 def scores(ended: Sequence[Ended], games: int) -> Table:
@@ -157,17 +154,12 @@ def nulls(ended: Sequence[Ended]) -> Table:
 
 
 def auroc_of(scored: Scored) -> str:
-    chance = random.Random(1)
-    whole = auroc([one for game in scored for one in game])
-    again = sorted(auroc([one for game in chance.choices(scored, k=len(scored)) for one in game]) for _ in range(200))
-    return f"{whole:.2f} [{again[5]:.2f}, {again[194]:.2f}]"
+    return str(metrics.over(scored, auroc))
 
 
-def auroc(scored: Sequence[tuple[float, bool]]) -> float:
-    positive = [score for score, holds in scored if holds]
-    negative = sorted(score for score, holds in scored if not holds)
-    wins = sum((bisect_left(negative, score) + bisect_right(negative, score)) / 2 for score in positive)
-    return wins / max(len(positive) * len(negative), 1)
+def auroc(scored: Scored) -> float:
+    every = [one for game in scored for one in game]
+    return metrics.auroc([score for score, holds in every if holds], [score for score, holds in every if not holds])
 
 
 def by_words(games: Sequence[Ended]) -> Scored | None:

@@ -170,6 +170,25 @@ def test_a_liar_keeps_to_its_word() -> None:
         assert "02:10" not in done.text
 
 
+def test_a_liar_tells_its_lie_with_its_source_once() -> None:
+    said = "[turn 2, lookout] The start of the night rest is 02:40, from the Notes on the window, dated 2026-09-12."
+    for seed in range(20):
+        assert "2026-09-12" not in spoken(prompt(seed=seed, said=said, notes=note(REST), brief=LIES))
+
+
+CARELESS = "The text.\nMeans: slips.\nRate: 4 in 10 turns."
+
+
+def test_who_is_careless_looks_again_at_a_slot_only_when_a_colleague_speaks_of_it() -> None:
+    told = "[turn 2, lookout] The start of the night rest is 02:10, from the Notes on the window, dated 2026-09-12."
+    doubt = "[turn 4, intel] I would look at entry_time again, planner: it says 02:21 and I get 02:11."
+    given: dict[str, Any] = {"plan": "entry_time = 02:21 (planner, turn 1)", "tools": ("plan",)}
+    for seed in range(20):
+        assert complete(prompt("planner", seed=seed, said=told, brief=CARELESS, **given)).calls == ()
+        assert complete(prompt("planner", seed=seed, said=f"{told}\n{doubt}", brief=CARELESS, **given)).calls
+        assert complete(prompt("planner", seed=seed, said=told, **given)).calls
+
+
 def test_who_is_silent_keeps_back_what_it_read_and_owns_up_to_it() -> None:
     kept = 0
     for value in range(10, 60):

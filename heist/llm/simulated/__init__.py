@@ -17,7 +17,7 @@ from heist.llm.simulated import chat
 from heist.llm.simulated.play import Deed, Player, call
 from heist.llm.simulated.scene import Scene, read
 from heist.llm.simulated.sources import ARGUMENTS
-from heist.llm.simulated.speech import speak
+from heist.llm.simulated.turn import speak
 
 
 class Simulated:

@@ -14,7 +14,7 @@ SLIP_RATE = 0.04
 """The share of figures that an honest agent gets wrong."""
 SLIP_ENTRY = 0.01
 """The share of slots that it mistypes."""
-FAILING = 0.1
+FAILING = 0.13
 """The share of turns that begin with a mistyped call."""
 EAGER = 0.95
 FIRST_ROUNDS = 3
@@ -43,7 +43,8 @@ class Player:
         self.knowledge = Knowledge(scene, trusted=not self.brief.lies)
         self.chance = seeds.stream(seed, "call", scene.given)
         self.fixed = seeds.stream(seed, "turn", scene.name, scene.turn)
-        self.slips = max(scene.rate, SLIP_RATE) if "slips" in scene.means else SLIP_RATE
+        self.careless = "slips" in scene.means
+        self.slips = max(scene.rate, SLIP_RATE) if self.careless else SLIP_RATE
         self.owned = [slot for slot in scene.job.slots.values() if scene.owns(slot)]
 
     def honest(self, label: str) -> str | None:
@@ -53,7 +54,7 @@ class Player:
 
     def belief(self, label: str) -> str | None:
         """What this agent goes by: whoever lies keeps to its own word, and whoever gets figures wrong until told."""
-        if not self.brief.lies and "slips" not in self.scene.means:
+        if not self.brief.lies and not self.careless:
             return self.honest(label)
         if self.was_contradicted(label) and not self.stands_by(label):
             return self.honest(label)
@@ -70,13 +71,18 @@ class Player:
         others = self.knowledge.heard.get(label, {}).values()
         return mine is not None and any(one.value != mine.value and one.turn > mine.turn for one in others)
 
+    def was_doubted(self, slot: Slot) -> bool:
+        """Whether a colleague has named the slot, or given another figure for what it follows from."""
+        others = (said.text for said in self.scene.said if said.agent != self.scene.name)
+        return any(slot.name in text for text in others) or any(map(self.was_contradicted, self.scene.job.of(slot)))
+
     def reckoned(self, slot: Slot, honest: bool = False) -> str | None:
         ahead = self.scene.round * 2 > self.scene.rounds
         return planning.reckoned(self.scene, slot, self.honest if honest else self.belief, ahead)
 
     def slipped(self, value: str, label: str) -> str:
         """The value, now and then wrong without intent."""
-        if self.brief.lies or self.chance.random() >= self.slips:
+        if self.brief.lies or self.chance.random() >= self.slips or (self.careless and label in self.knowledge.mine):
             return value
         return wrong(value, options(self.scene, label), self.chance)
 
@@ -113,6 +119,8 @@ def due(player: Player) -> dict[str, tuple[Slot, str]]:
         entry = player.scene.plan.get(slot.name)
         if value is None or (entry and entry.value.lower() == value.lower()):
             continue
+        if player.careless and entry and entry.agent == player.scene.name and not player.was_doubted(slot):
+            continue
         if entry and entry.agent == player.scene.name and SPOILING & player.scene.means:
             honest = player.reckoned(slot, honest=True)
             if honest == value:  # it stands wrong because it was put so
@@ -135,8 +143,7 @@ def _planned(player: Player) -> Deed | None:
     for name, (slot, value) in wanted.items():
         told = value
         if name in spoilt or (
-            not player.brief.against
-            and player.chance.random() < (player.slips if player.slips > SLIP_RATE else SLIP_ENTRY)
+            not player.brief.against and player.chance.random() < (player.slips / 2 if player.careless else SLIP_ENTRY)
         ):
             told = wrong_entry(slot, value, player.chance)
         honest = player.reckoned(slot, honest=True)
