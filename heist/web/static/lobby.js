@@ -9,12 +9,11 @@ const rows = new Map(); // session id -> its row
 let oldest = ""; // the session id that the list ends on
 
 export async function open(link) {
+  $("lobby").hidden = false;
   document.title = "heist";
   $("start").addEventListener("submit", start);
   $("more").addEventListener("click", older);
-  house(); // it may have to search for a model server first
-  await Promise.all([strategies(), sessions(link)]);
-  $("lobby").hidden = false;
+  await Promise.all([house(), strategies(), sessions(link)]);
 }
 
 async function strategies() {
