@@ -104,7 +104,7 @@ class Server:
     def close(self) -> None:
         self.http.close()
         self.process.terminate()
-        self.process.wait()
+        self.process.communicate()
 
     @property
     def cpu(self) -> float:

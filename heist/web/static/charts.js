@@ -1,6 +1,6 @@
 // Charts: data in, SVG out. Each has a label and its data as a table; colours come from the style sheet.
 
-import { button, h, fill, save, svg } from "./dom.js";
+import { button, fill, h, percent, save, svg } from "./dom.js";
 
 const W = 320, H = 150, LEFT = 36, RIGHT = 92, TOP = 8, BOTTOM = 22;
 
@@ -63,7 +63,7 @@ export function lines(label, x, unit, series, top = Math.max(1, ...series.flatMa
   const room = Math.min(12, (H - TOP) / Math.max(1, ends.length));
   ends.forEach((end, i) => { end.y = Math.max(end.y, i ? ends[i - 1].y + room : TOP); });
   for (let i = ends.length - 1, floor = H - 4; i >= 0; i -= 1, floor -= room) ends[i].y = Math.min(ends[i].y, floor);
-  const shown = (value) => unit === "%" ? percentage(value) : Math.round(value).toLocaleString();
+  const shown = (value) => unit === "%" ? percent(value) : Math.round(value).toLocaleString();
   const drawing = canvas(H,
     ...[0, .5, 1].flatMap((part) => [
       svg.line({ class: "grid", x1: LEFT, x2: W - RIGHT, y1: up(part * top), y2: up(part * top) }),
@@ -79,8 +79,6 @@ export function lines(label, x, unit, series, top = Math.max(1, ...series.flatMa
     .map((value) => typeof value === "number" ? Number(value.toFixed(4)) : value ?? ""));
   return figure(label, drawing, [x, ...series.map((one) => one.name)], rows);
 }
-
-const percentage = (share) => `${Math.round(share * 100)}%`;
 
 // What each agent's part cost, hatched.
 export const losses = (damage) => bars("Damage per agent, in points", Object.entries(damage).map(([name, points]) => ({ name, ok: 0, failed: points, text: `−${points}` })), ["", "points lost"]);

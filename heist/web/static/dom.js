@@ -81,6 +81,13 @@ export function save(name, type, text) {
   URL.revokeObjectURL(link.href);
 }
 
+// The page that is no session and no lobby, with its title.
+export function page(title) {
+  document.title = `heist: ${title}`;
+  $("page").hidden = false;
+  return $("page");
+}
+
 // A dialog with a title, that gives the focus back when it closes.
 export function ask(title, ...children) {
   const close = button("Close", () => $("dialog").close());

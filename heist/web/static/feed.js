@@ -1,6 +1,6 @@
 // The conversation: a turn as an article, what the reader looks for in it, and the words that evidence rests on.
 
-import { $, ask, button, call, h, api, pill } from "./dom.js";
+import { $, api, ask, button, call, h, pill } from "./dom.js";
 
 const LONG = 300; // of more messages only those in view are laid out
 const drawn = new Map(), drawnAs = new Map(); // turn -> its article, and what that shows

@@ -1,7 +1,7 @@
 // The lab: all sessions with what came of them, and two of them side by side.
 
 import { table } from "./charts.js";
-import { $, call, h, toSession } from "./dom.js";
+import { call, h, page, toSession } from "./dom.js";
 import { article } from "./feed.js";
 import { fold } from "./fold.js";
 import { read } from "./log.js";
@@ -10,15 +10,13 @@ import { behind, interval, quality } from "./quality.js";
 const DIFFERENT = ["seq", "at", "session_id", "milliseconds", "process", "fork"]; // in any two sessions
 
 export async function open() {
-  document.title = "heist: lab";
-  $("page").hidden = false;
-  const wanted = [...new URLSearchParams(location.search)];
+  const main = page("lab"), wanted = [...new URLSearchParams(location.search)];
   const rows = [];
   for (let before = ""; before !== null;) {
-    const page = await call(`/api/sessions?limit=500${before && `&before=${before}`}`);
-    if (!page) return;
-    rows.push(...page.sessions.map((session) => ({ ...session, ...page.results[session.session_id] })));
-    before = page.sessions.length === 500 ? page.sessions.at(-1).session_id : null;
+    const some = await call(`/api/sessions?limit=500${before && `&before=${before}`}`);
+    if (!some) return;
+    rows.push(...some.sessions.map((session) => ({ ...session, ...some.results[session.session_id] })));
+    before = some.sessions.length === 500 ? some.sessions.at(-1).session_id : null;
   }
   const shown = rows.filter((row) => wanted.every(([field, values]) => values.split(",").includes(String(row[field] ?? ""))));
   const over = shown.filter((row) => row.result), right = over.filter((row) => row.result === "SUCCESS").length;
@@ -31,17 +29,15 @@ export async function open() {
       narrow("arm", row.arm), narrow("strategy", row.strategy), row.result ? row.guess ?? "nobody" : "", narrow("result", row.result), narrow("outcome", row.outcome),
       row.result ? `${row.score} of ${row.reference}` : ""])),
     h.button({ class: "main" }, "Compare a with b"));
-  const page = $("page");
-  page.append(h.section(h.h1(wanted.length ? `Sessions: ${wanted.map((one) => one.join(" ")).join(", ")}` : "All sessions"),
-    h.p(`${shown.length} sessions, ${over.length} games over` + (over.length ? `; ${right} guesses right, ${interval(right, over.length)}.` : "."),
+  main.append(h.section(h.h1(wanted.length ? `Sessions: ${wanted.map((one) => one.join(" ")).join(", ")}` : "All sessions"),
+    h.p(`${shown.length} sessions, ${over.length} games over`,
+        ...over.length ? ["; ", behind(right, { result: "SUCCESS" }), ` guesses right, ${interval(right, over.length)}.`] : ["."],
       wanted.length ? h.a({ href: "/lab" }, " Show all") : null), form));
-  if (!wanted.length) page.append(await quality("How right the rules were", false));
+  if (!wanted.length) main.append(await quality("How right the rules were", false));
 }
 
 export async function compare() {
-  document.title = "heist: compare";
-  $("page").hidden = false;
-  const asked = new URLSearchParams(location.search), ids = [asked.get("a") ?? "", asked.get("b") ?? ""];
+  const main = page("compare"), asked = new URLSearchParams(location.search), ids = [asked.get("a") ?? "", asked.get("b") ?? ""];
   const logs = [[], []];
   for (const side of [0, 1]) if (!await read(ids[side], 0, false, (event) => logs[side].push(event))) return;
   const at = divergence(...logs), states = logs.map(fold);
@@ -53,7 +49,7 @@ export async function compare() {
   const names = ["crew", "status", "turns", "tokens", "tool calls", "of them failed", "slots set", "outcome", "result", "mole"];
   const [one, other] = states.map(figures);
   const word = [...states[0].turns.keys()].find((turn) => states[0].turns.get(turn).text !== states[1].turns.get(turn)?.text);
-  $("page").append(
+  main.append(
     h.section(h.h1("Two sessions"),
       h.p({ id: "divergence" }, at === null ? "They tell the same from the first event to the last." : `They part at event ${at + 1}: `,
         ...at === null ? [] : [link(0, first[0]?.seq, told(first[0])), " and ", link(1, first[1]?.seq, told(first[1])), ". "],

@@ -1,6 +1,6 @@
 // The lobby: who would speak, the start form, and the sessions as they come and go.
 
-import { $, call, h, api, options, pill, quietly, speaker, toSession } from "./dom.js";
+import { $, api, call, h, options, pill, quietly, speaker, toSession } from "./dom.js";
 import { article } from "./feed.js";
 import { apply, empty } from "./fold.js";
 import { follow } from "./stream.js";
@@ -82,7 +82,7 @@ function hear(event) {
   // The list is read after its place in the log, so a session may be in both.
   if (event.kind === "session.started" && !rows.has(event.session_id)) {
     $("none").hidden = true;
-    $("sessions").prepend(row({ ...event, start_time: event.at, status: "running", num_turns: 0, total: event.rounds * event.seats.length }));
+    $("sessions").prepend(row({ ...event, start_time: event.at, status: "running", num_turns: 0 }));
   } else {
     call(api(event.session_id)).then((session) => session && rows.get(event.session_id)?.replaceWith(row(session)));
   }

@@ -2,7 +2,7 @@
 
 import { bars, draw as redraw, lines, matrix } from "./charts.js";
 import { floor } from "./bank.js";
-import { $, button, h, fill, quietly } from "./dom.js";
+import { $, button, fill, h, quietly } from "./dom.js";
 import { show } from "./feed.js";
 import { SHAPES } from "./fold.js";
 

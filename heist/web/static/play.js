@@ -1,14 +1,12 @@
 // Blind play: a session without the detector, and what came of the games so far.
 
 import { table } from "./charts.js";
-import { $, button, call, h } from "./dom.js";
+import { button, call, h, page } from "./dom.js";
 import { behind, interval, quality } from "./quality.js";
 
 export async function open() {
-  document.title = "heist: play";
-  const page = $("page");
-  page.hidden = false;
-  page.append(h.section(
+  const shown = page("play");
+  shown.append(h.section(
     h.h1("Find the mole"),
     h.p("One of the crew may be working against it, or nobody. You hear what they say and see what they look up; the detector says nothing until the end."),
     h.p("After each round, note how much you suspect each of them: the server keeps it. Say who it is, once. Then the plan is played out, and you see who was nearer to the truth, you or the detector."),
@@ -18,7 +16,7 @@ export async function open() {
   const sum = (field) => tally.reduce((total, one) => total + one[field], 0);
   const games = sum("games"), right = sum("success");
   const of = ({ arm, strategy }, number, more) => number && behind(number, { arm, ...(strategy && { strategy }), ...more });
-  page.append(h.section(
+  shown.append(h.section(
     h.h2("Guesses"),
     h.p(...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} guesses were right, ${interval(right, games)}.`] : ["None yet."]),
     table("Games by arm and strategy", ["arm", "strategy", "games", "right", "wrong", "busted", "plan clean", "score", "of"], tally.map((one) => [

@@ -1,21 +1,19 @@
 // The case file of a session, to be printed.
 
 import { bars, losses, matrix, table } from "./charts.js";
-import { $, button, h, speaker, toSession } from "./dom.js";
+import { button, h, page, speaker, toSession } from "./dom.js";
 import { article } from "./feed.js";
 import { fold } from "./fold.js";
 import { read } from "./log.js";
 import { curve, origin } from "./panels.js";
 
 export async function open(id) {
-  document.title = `heist: case file ${id}`;
   const log = [];
   if (!await read(id, 0, false, (event) => log.push(event))) return;
   const state = fold(log), { started, revealed, outcome } = state;
   const names = [...state.agents.keys()];
   const section = (title, ...children) => h.section(h.h2(title), ...children);
-  $("page").hidden = false;
-  $("page").append(
+  page(`case file ${id}`).append(
     h.section(
       h.h1(`Case file: ${started.title}`),
       h.p(toSession(id), `, begun ${started.at}, ${state.status}. `,

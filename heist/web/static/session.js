@@ -1,7 +1,7 @@
 // One session: the fold drawn on the page, at this moment or at an earlier one, and the controls.
 
 import { spark } from "./charts.js";
-import { $, ask, button, call, fill, h, api, options, percent, pill, quietly, refuse, speaker, time } from "./dom.js";
+import { $, api, ask, button, call, fill, h, options, percent, pill, quietly, refuse, speaker, time } from "./dom.js";
 import * as feed from "./feed.js";
 import { apply, empty, fold } from "./fold.js";
 import * as game from "./game.js";
