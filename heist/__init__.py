@@ -9,6 +9,7 @@ one beside; inside a package siblings may use each other, without a ring. Data g
     agents                                 the crew, its turns, its orchestrator
     services                               who may do what, the tools, what is remembered
     llm  store  world  bus                 models, the audit, the bank, who listens
+    telemetry                              what took how long, for those who run it
     settings  events  clock  seeds         the words that every room speaks
     configfile                             a file, read or refused in one sentence
     errors                                 what can go wrong

@@ -18,9 +18,12 @@ from heist.services.tools import router as tools
 from heist.services.tools.mcp import Mcp
 from heist.services.tools.outside import Outside
 from heist.settings import Settings
+from heist.telemetry import logs
 from heist.web import admin, control, health, pages, scenarios
+from heist.web import metrics as figures
 from heist.web.guard import LOOPBACK, Gate, Guard
 from heist.web.live import Live
+from heist.web.metrics import Metrics
 from heist.web.refusals import Refusals
 
 Announce = Callable[[Runtime, Gate], Awaitable[None]]
@@ -35,7 +38,9 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     live = Live(runtime.queries, runtime.clock, chosen.streams)
     gate = Gate(runtime.keys, runtime.auth, runtime.clock)
     outside, mcp = _doors(runtime)
-    for watcher in (live.hear, mcp.hear):
+    metrics = Metrics(runtime.registry.tools, runtime.source, live)
+    runtime.telemetry.measure(metrics)
+    for watcher in (live.hear, mcp.hear, metrics.hear):
         runtime.bus.watch(watcher)
 
     @asynccontextmanager
@@ -55,6 +60,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     app.include_router(detection.router(runtime.desk, gate.user))
     app.router.routes.append(Route("/mcp", mcp))
     app.include_router(health.router(runtime.source))
+    app.include_router(figures.router(metrics, gate, chosen.metrics == "open"))
     app.include_router(admin.router(runtime.inventory, gate))
     app.include_router(
         control.router(
@@ -96,5 +102,7 @@ async def _announce(_: Runtime, gate: Gate) -> None:
 def __getattr__(name: str) -> FastAPI:
     """`app` is built when a server asks for it, so that importing this module builds nothing."""
     if name == "app":
-        return create_app()
+        chosen = settings.read()
+        logs.install(chosen.log)
+        return create_app(chosen)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -609,12 +609,14 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class Recorded(NamedTuple):
-    """An event with its place in the log; `seq` is None for what is never stored."""
+    """An event with its place in the log; `seq` is None for what is never stored. What a fork has `taken` over from
+    another session happened there, and has been counted."""
 
     seq: int | None
     at: str
     event: Event
     body: str
+    taken: bool = False
 
     @property
     def json(self) -> str:

@@ -45,6 +45,8 @@ from heist.store.clients import Registrations
 from heist.store.engine import connect
 from heist.store.migrate import revisions, upgrade
 from heist.store.queries import Queries
+from heist.telemetry.destination import destination
+from heist.telemetry.telemetry import Telemetry
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import draw
@@ -110,9 +112,10 @@ class Runtime:
         self.settings = settings
         self.clock = world.clock
         self.engine = connect(settings.database_url)
-        self.audit = Audit(self.engine)
+        self.telemetry = Telemetry(destination(settings.otlp), settings.trace_text, self.engine.dialect.name)
+        self.audit = Audit(self.engine, self.telemetry.committed)
         self.queries = Queries(self.engine)
-        self.bus = Bus(self.audit, self.clock)
+        self.bus = Bus(self.telemetry.around(self.audit), self.clock)
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
         self.auth = Auth(self.keys, self.clients, self.clock, settings.url)
@@ -123,7 +126,7 @@ class Runtime:
         self.inventory = Inventory(self.registry, self.bus, self.queries)
         self.server = AuthorizationServer(self.auth, self.clients, self.clock, self.scopes)
         cooling = SystemClock()  # a breaker cools while somebody really waits
-        self.source = Source(wanted(settings), world.network, cooling, self._model_changed)
+        self.source = Source(wanted(settings), world.network, cooling, self._model_changed, self.telemetry)
         self.sessions = Sessions(
             House(
                 settings.config,
@@ -141,7 +144,7 @@ class Runtime:
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)
         self.desk = Desk(settings.config, self.queries, self.source)
-        self.watch = Watch(self.desk, self.bus)
+        self.watch = Watch(self.desk, self.bus, self.telemetry)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
         if world.watched:
@@ -168,6 +171,7 @@ class Runtime:
         not: whoever starts a session is told. `recover` brings back what an earlier process left behind."""
         await asyncio.to_thread(upgrade, self.engine)
         self.audit.open()
+        self.telemetry.open()
         try:
             await self.inventory.restore()
             if recover:
@@ -182,6 +186,7 @@ class Runtime:
             self.registry.close()
             self.audit.flush()
             await asyncio.to_thread(self.audit.close)
+            await self.telemetry.close()
             self.engine.dispose()
 
     async def examine(self) -> list[Finding]:
@@ -195,6 +200,7 @@ class Runtime:
             *await asyncio.to_thread(self._crews),
             await asyncio.to_thread(self._game),
             await self._model(),
+            *self._tracing(),
         ]
 
     def _address(self) -> Finding:
@@ -253,6 +259,11 @@ class Runtime:
         except HeistError as error:
             return Finding("game", False, str(error), "mend the file, or the package; no session begins without it")
         return Finding("game", True, f"strategies: {', '.join(sorted(rules.strategies))}")
+
+    def _tracing(self) -> list[Finding]:
+        """Nothing where nobody asked for it."""
+        address, text = self.telemetry.address, self.settings.trace_text
+        return [Finding("tracing", True, f"spans go to {address}, words: {text}")] if address else []
 
     async def _model(self) -> Finding:
         try:

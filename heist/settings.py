@@ -38,6 +38,16 @@ def _site(value: str | None) -> str | None:
     return value and re.sub(r"^(http(?=:).*):80$|^(https.*):443$", r"\1\2", value.rstrip("/").lower())
 
 
+def _collector(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"https?://[^\s@]+", value):
+        raise ValueError(
+            f"expected a base URL such as http://127.0.0.1:4318, found {value!r}"
+            if "@" not in value
+            else "expected a base URL without a name and a password; OTEL_EXPORTER_OTLP_HEADERS is the place for them"
+        )
+    return value
+
+
 def _plain(value: SecretStr | None) -> SecretStr | None:
     if value is not None and not re.fullmatch(r"[!-~]+", value.get_secret_value()):
         raise ValueError("expected a key without blanks, in plain characters")
@@ -94,6 +104,23 @@ class Settings(BaseSettings):
     allow_remote: bool = Field(False, description="permits an address other than loopback; needs HEIST_SECRET too")
     hosts: str = Field("", description="more names, separated by commas, under which browsers may reach the server")
     streams: int = Field(1000, ge=1, description="how many event streams may be open at once")
+    log: Literal["text", "json"] = Field(
+        "text", description="the program's own log, on standard error: `text` or `json`"
+    )
+    otlp: Annotated[str | None, AfterValidator(_collector)] = Field(
+        None,
+        description="where spans go by OTLP over HTTP, such as http://127.0.0.1:4318; unset: where "
+        "OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere; needs the extra `otel`",
+    )
+    trace_text: Literal["none", "speech", "prompts"] = Field(
+        "none",
+        description="which words stand in spans: `none`; `speech`, what is public anyway; `prompts`, all that a model "
+        "reads and writes, with every agent's private brief: who reads such traces knows the mole before the reveal",
+    )
+    metrics: Literal["login", "open"] = Field(
+        "login",
+        description="who may read /metrics: `login`, or a token with metrics:read; `open`, whoever reaches the address",
+    )
 
     @property
     def key_files(self) -> list[Path]:

@@ -1,13 +1,14 @@
 """What a turn costs beside the model: heist against the bare client, in one run, against one fast fake server.
 
-`python -m tests.bench` (or `make bench`) prints four tables:
+`python -m tests.bench` (or `make bench`) prints five tables:
 
 1. CPU and wall time per turn, one conversation after another on one event loop: the bare `openai` client (last five
    messages as context; every third turn a tool call and its follow-up), the same streaming, and a whole heist turn with
    everything on: token verified, tool run, events on disk (WAL, synchronous=FULL), watchers told, words streamed.
 2. Verify a token and call a tool by each of the three doors; see `tests/bench_doors.py`.
 3. What it costs to tell 500 browsers of one session; see `tests/bench_streams.py`.
-4. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
+4. The same turn without telemetry, with it off, with figures, and with spans on their way to a collector.
+5. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
 
 The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on
 shared machines are noisy: read the ratios.
@@ -18,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +38,7 @@ from heist.runtime import Runtime, spare_collector
 from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
 from heist.web.live import Live
+from heist.web.metrics import Metrics
 from tests.bench_doors import doors
 from tests.bench_streams import streams
 
@@ -61,6 +65,7 @@ context: 5
 agents:
 """
 USER = Principal("bench", USER_SCOPES)
+SINK = "from tests.bench import collect; collect()"
 
 
 class Cost(NamedTuple):
@@ -118,14 +123,14 @@ async def ask(client: openai.AsyncOpenAI, messages: list[Any], stream: bool) -> 
 
 
 @asynccontextmanager
-async def house(url: str) -> AsyncGenerator[Runtime]:
+async def house(url: str, collector: str | None = None) -> AsyncGenerator[Runtime]:
     """A runtime with every agent allowed the calculator, a database on disk, and the live log watching."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder)
         (config / "scenarios").symlink_to(Settings().config / "scenarios")
         agent = "  - {{name: agent{0}, role: helper, scopes: [calculator:use], persona: You help.}}\n"
         (config / "crew.yaml").write_text(CREW + "".join(agent.format(number) for number in range(6)))
-        settings = Settings(llm=url, config=config, database_url=f"sqlite:///{folder}/bench.db")
+        settings = Settings(llm=url, config=config, database_url=f"sqlite:///{folder}/bench.db", otlp=collector)
         runtime = Runtime(settings)
         runtime.bus.watch(Live(runtime.queries, SystemClock(), 1).hear)
         async with runtime.opened():
@@ -164,6 +169,58 @@ async def per_turn(url: str, times: int = 12, passes: int = 3) -> dict[str, Cost
                 cost = await measure(conversation, times)
                 best[name] = min(best.get(name, cost), cost, key=lambda cost: cost.cpu)
     return best
+
+
+async def watched(url: str, collector: str, times: int = 12, passes: int = 5) -> dict[str, Cost]:
+    """What telemetry adds to a turn: the best of passes that alternate between houses that differ in it alone."""
+    best: dict[str, Cost] = {}
+    async with house(url) as without, house(url) as off, house(url) as counted, house(url, collector) as traced:
+        unwatched: Any = without  # as the house would be if nothing were told of it
+        unwatched.bus._keeper = without.audit
+        unwatched.source.model = unwatched.source._model
+        for runtime in (counted, traced):
+            metrics = Metrics(runtime.registry.tools, runtime.source, Live(runtime.queries, runtime.clock, 1))
+            runtime.telemetry.measure(metrics)
+            runtime.bus.watch(metrics.hear)
+        houses = {"no telemetry": without, "off": off, "figures": counted, "figures and spans": traced}
+        for _ in range(passes):
+            for name, runtime in houses.items():
+                cost = await measure(partial(heist, runtime), times)
+                best[name] = min(best.get(name, cost), cost, key=lambda cost: cost.cpu)
+    return best
+
+
+class Sink(BaseHTTPRequestHandler):
+    """A collector that takes everything and keeps nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def collect() -> None:
+    """A collector on a free port, until it is killed; says where it is."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Sink)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()
+
+
+@contextmanager
+def running(*command: str) -> Generator[str]:
+    """A server in a process of its own; the first line that it prints is where it is."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def crowd(url: str, sessions: int) -> tuple[float, float]:
@@ -207,11 +264,19 @@ def main() -> None:
         ratio = door.milliseconds / calls["in process"].milliseconds
         table.add_row(name, f"{door.milliseconds:.3f}", f"{ratio:.1f}")
     out.print(table)
-    alone, told, cut = asyncio.run(streams(CLIENTS))
+    alone, followed, cut = asyncio.run(streams(CLIENTS))
     table = Table("", "events", "CPU µs/event", "KiB/client", title=f"One session told to {CLIENTS} clients")
-    for name, one in (("all the time", told), ("each cut three times", cut)):
+    for name, one in (("all the time", followed), ("each cut three times", cut)):
         cpu = (one.cpu - alone.cpu) / one.events * 1e6
-        table.add_row(name, f"{one.events:,}", f"{cpu:.0f}", f"{told.memory / 1024:.0f}")
+        table.add_row(name, f"{one.events:,}", f"{cpu:.0f}", f"{followed.memory / 1024:.0f}")
+    out.print(table)
+    with running("-m", "tests.fake_server", "--delay", "0") as url, running("-c", SINK) as collector:
+        told = uvloop.run(watched(url, collector))
+    table = Table("", "CPU ms/turn", "wall ms/turn", "CPU ratio", "wall ratio", title="One turn, and who is told of it")
+    base = told["no telemetry"]
+    for name, cost in told.items():
+        ratios = f"{cost.cpu / base.cpu:.3f}", f"{cost.wall / base.wall:.3f}"
+        table.add_row(name, f"{cost.cpu:.3f}", f"{cost.wall:.3f}", *ratios)
     out.print(table)
     process, url = fake_server(0.2)
     ideal = (TURNS + TURNS // 3) * 0.2

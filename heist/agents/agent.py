@@ -7,6 +7,7 @@ from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.outside import withheld
 from heist.services.tools.registry import AnyTool, Outcome, Registry, recordable
+from heist.telemetry.here import tool_work
 
 
 class Agent:
@@ -40,6 +41,14 @@ class Agent:
 
     async def use(self, tool: str, arguments: object) -> Outcome:
         """Calls a tool with a verified token. A refused token is an outcome too: the model reads why."""
+        with tool_work(tool) as span:
+            outcome = await self._use(tool, arguments)
+            if outcome.fault is not None:
+                span.fail(outcome.fault)
+            span.quote("speech", outcome.quoted)
+        return outcome
+
+    async def _use(self, tool: str, arguments: object) -> Outcome:
         try:
             principal = await self._principal()
         except (InvalidToken, GrantError, TooMany) as refusal:

@@ -10,6 +10,8 @@ from heist.llm.model import Model
 from heist.seeds import number
 from heist.services.memory.record import Due
 from heist.services.memory.summary import summarise
+from heist.telemetry import names as n
+from heist.telemetry.here import work
 
 
 class Work(NamedTuple):
@@ -53,11 +55,15 @@ class Archivist:
         if self._work is not None:
             self._work.written.cancel()
 
+    async def _write(self, due: Due, budget: int, seed: int) -> tuple[str, str]:
+        with work("create_memory", {n.OPERATION: "create_memory", n.MEMORY_LEVEL: due.level}):
+            return await summarise(due.entries, due.facts, budget, self._model, seed)
+
     def _begin(self, owner: str, due: Due, conversation: Conversation) -> Work:
         session = conversation.session
         seed = number(conversation.truth.seed, "block", owner, due.last, due.level)
         budget = session.memory.block // 2 if owner else session.memory.block
-        writing = summarise(due.entries, due.facts, budget, self._model, seed)
+        writing = self._write(due, budget, seed)
         ahead = 0 if self._model.simulated else len(session.seats)
         settles = min(conversation.turns + ahead, session.rounds * len(session.seats))
         return Work(owner, due, settles, asyncio.create_task(writing))

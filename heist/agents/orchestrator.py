@@ -14,6 +14,7 @@ from heist.bus import Bus
 from heist.clock import Clock, milliseconds
 from heist.errors import Conflict, ModelError, ModelOverflow, StoreError
 from heist.llm.model import Message, Model, Prompt
+from heist.telemetry.here import Here, within
 
 AHEAD = 64
 WORD = Prompt((Message("user", "Say yes."),), temperature=0, max_tokens=16)
@@ -56,7 +57,8 @@ class Orchestrator:
     def start(self) -> "asyncio.Task[None]":
         for agent in self.conversation.quarantined:
             self._agents[agent].suspend()
-        self._task = asyncio.create_task(self._run(), name=self.session_id)
+        with within(Here(self.session_id)):
+            self._task = asyncio.create_task(self._run(), name=self.session_id)
         return self._task
 
     def dismiss(self) -> None:

@@ -17,7 +17,7 @@ from heist.agents import mole
 from heist.agents.agent import Agent
 from heist.agents.archivist import Archivist
 from heist.agents.conversation import Conversation
-from heist.agents.forks import Moment, fork
+from heist.agents.forks import Fork, Moment, fork
 from heist.agents.hindsight import Seen, moment, seen
 from heist.agents.orchestrator import Orchestrator
 from heist.bus import Bus
@@ -31,6 +31,7 @@ from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
 from heist.store.queries import Queries, SessionRow, parsed
+from heist.telemetry.here import Here, within
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import Game, draw
@@ -152,7 +153,7 @@ class Sessions:
         _check_room(session_id, conversation)
         orchestrator = await self._seat(conversation)
         try:
-            await self._record([forked.started, *forked.taken, *forked.sealed])
+            await self._record(forked)
             if moment.paused:
                 await orchestrator.pause(principal.name, "a fork waits to be resumed")
         except StoreError:
@@ -161,10 +162,12 @@ class Sessions:
         self._drive(orchestrator)
         return orchestrator.session_id
 
-    async def _record(self, events: Sequence[e.Event]) -> None:
+    async def _record(self, fork: Fork) -> None:
         """Posts all at once, so that no other session's events come between; returns when they are kept."""
-        kept = [future for event in events if (future := self._house.bus.post(event))]
-        self._house.bus.flush()
+        bus = self._house.bus
+        posted = [bus.post(fork.started), *(bus.post(event, taken=True) for event in (*fork.taken, *fork.sealed))]
+        kept = [future for future in posted if future is not None]
+        bus.flush()
         await asyncio.wait(kept)
         for future in kept:
             future.result()
@@ -263,7 +266,8 @@ class Sessions:
         del self._tasks[session_id]
         self._clear(orchestrator)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("session %s broke off", session_id, exc_info=error)
+            with within(Here(session_id)):
+                log.error("session %s broke off", session_id, exc_info=error)
             closing = asyncio.ensure_future(self._record_failure(orchestrator, error))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
@@ -380,7 +384,8 @@ class Sessions:
             try:
                 await self._bring_back(row)
             except HeistError as error:
-                log.warning("session %s is not brought back: %s", row.session_id, error)
+                with within(Here(row.session_id)):
+                    log.warning("session %s is not brought back: %s", row.session_id, error)
         return [row.session_id for row in lost if row.session_id in self._running]
 
     async def _bring_back(self, row: SessionRow) -> None:

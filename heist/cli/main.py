@@ -31,6 +31,7 @@ from heist.runtime import Finding, Runtime
 from heist.services.auth import USER_SCOPES, Principal
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
+from heist.telemetry import logs
 from heist.web.guard import Gate
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -88,7 +89,10 @@ def serve() -> None:
     engine = connect(chosen.database_url)
     upgrade(engine)  # the app does it too, but what is wrong is said in one sentence only from here
     engine.dispose()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, proxy_headers=False))
+    logs.install(chosen.log)
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", log_config=None, timeout_graceful_shutdown=1, proxy_headers=False)
+    )
     try:
         server.run(sockets=[listening])
     except KeyboardInterrupt:
@@ -149,6 +153,7 @@ async def _run(order: Order, watcher: Callable[[Recorded], None], files: Files, 
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with hermetic.house(files, order, miss) as (runtime, order):
+        logs.install(runtime.settings.log)
         runtime.bus.watch(_until_nobody_reads(watcher, task.cancel))
         async with runtime.opened(recover=False):
             status = await _play(runtime, order, files, sealed)

@@ -10,7 +10,9 @@ from heist.errors import ModelError
 from heist.llm.discovery import Found
 from heist.llm.model import Model
 from heist.llm.network import Network, Wanted
+from heist.llm.observed import Observed
 from heist.llm.resilience import Breaker, Breaking, State
+from heist.telemetry.telemetry import Telemetry
 
 AGAIN_SECONDS = 10.0
 """How long an unsuccessful search counts before the next session looks again."""
@@ -31,11 +33,14 @@ class Source:
     """A session keeps the models that it began with; what is found later, speaks later. `told` hears of each server
     that is given up on and comes back."""
 
-    def __init__(self, wanted: Wanted, network: Network, clock: Clock, told: Told) -> None:
+    def __init__(
+        self, wanted: Wanted, network: Network, clock: Clock, told: Told, telemetry: Telemetry | None = None
+    ) -> None:
         self._wanted = wanted
         self._network = network
         self._clock = clock
         self._told = told
+        self._telemetry = telemetry or Telemetry()
         self._lock = asyncio.Lock()
         self._servers: dict[str, Server] = {}
         self._simulated: Model | None = None
@@ -47,6 +52,9 @@ class Source:
         """The model for somebody who begins to speak now: the one of this name, at this address, or what the settings
         say of them. In auto mode without a server it is the simulated crew, and `notice` says why; with an address that
         does not answer it raises `ModelError`."""
+        return Observed(await self._model(name, llm), self._telemetry)
+
+    async def _model(self, name: str | None, llm: str | None) -> Model:
         async with self._lock:
             address = llm or self._wanted.llm
             if address == "simulated":

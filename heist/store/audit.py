@@ -8,7 +8,8 @@ hardly more than one: a transaction for each event alone doubled the audit's cos
 import asyncio
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -45,6 +46,14 @@ class Waiting(NamedTuple):
     kept: asyncio.Future[int]
 
 
+Committed = Callable[[Sequence[Event], bool, int, int], None]
+"""Hears of each transaction: its events, whether all were stored, when it began and ended, in nanoseconds of the
+epoch."""
+
+
+def _untold(*_: object) -> None: ...
+
+
 class Prepared:
     """A statement compiled once for the database at hand and then given to its driver as it is: on SQLite, going
     through the toolkit for every row costs three times as much as the whole transaction."""
@@ -66,8 +75,9 @@ class Audit:
     """The keeper of the log. `keep` and `flush` may be called from the event loop alone; what lingers
     at `close` is lost unless it was flushed."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, committed: Committed = _untold) -> None:
         self._engine = engine
+        self._committed = committed
         self._queue: queue.SimpleQueue[list[Waiting] | None] = queue.SimpleQueue()
         self._lingering: list[Waiting] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -112,10 +122,16 @@ class Audit:
         open_ = True
         while open_:
             waiting, open_ = self._next_batch()
+            began = time.time_ns()
             results = writer.write(waiting)
             if results and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(_tell, [entry.kept for entry in waiting], results)
+                self._loop.call_soon_threadsafe(self._tell, waiting, results, began, time.time_ns())
         writer.close()
+
+    def _tell(self, waiting: Sequence[Waiting], results: Sequence[int | StoreError], began: int, ended: int) -> None:
+        _settle([entry.kept for entry in waiting], results)
+        well = not any(isinstance(result, StoreError) for result in results)
+        self._committed([entry.event for entry in waiting], well, began, ended)
 
     def _next_batch(self) -> tuple[list[Waiting], bool]:
         """All that is to be written, nothing only when the audit closes; and whether it stays open."""
@@ -130,7 +146,7 @@ class Audit:
         return waiting, False
 
 
-def _tell(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | StoreError]) -> None:
+def _settle(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | StoreError]) -> None:
     for kept, result in zip(waiting, results, strict=True):
         if kept.cancelled():
             continue

@@ -39,7 +39,7 @@ def router(source: Source) -> APIRouter:
         states, reasons = source.states(), source.reasons()
         return Health(
             models=[
-                ModelServer(server=_plain(server), state=_STATES[state], reason=_plain(reasons.get(server, "")))
+                ModelServer(server=plain(server), state=_STATES[state], reason=plain(reasons.get(server, "")))
                 for server, state in states.items()
             ]
         )
@@ -47,5 +47,6 @@ def router(source: Source) -> APIRouter:
     return routes
 
 
-def _plain(sentence: str) -> str:
+def plain(sentence: str) -> str:
+    """The sentence without a name and a password that an address in it may hold."""
     return _LOGIN.sub("//", sentence)

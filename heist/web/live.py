@@ -122,6 +122,11 @@ class Live:
     def _frame(self, delta: e.MessageDelta) -> Frame:
         return Frame(None, e.placed(None, stamp(self._clock.now()), e.body_of(delta)))
 
+    @property
+    def clients(self) -> int:
+        """How many streams are open."""
+        return self._open
+
     def check_room(self) -> None:
         """Raises `Unavailable` when no more streams may be opened."""
         if self._open >= self._streams:

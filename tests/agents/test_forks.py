@@ -279,3 +279,14 @@ async def test_a_fork_whose_process_was_killed_comes_back(settings: Settings) ->
         await second.sessions.resume(USER, fork)
         await second.sessions.finished(fork)
         assert said(log(second, fork)) == said(events)
+
+
+async def test_what_a_fork_takes_over_is_said_to_have_been_before(runtime: Runtime) -> None:
+    session_id = begun(await run(runtime, Order(rounds=1))).session_id
+    heard: list[e.Recorded] = []
+    runtime.bus.watch(heard.append)
+    fork = await forked(runtime, session_id, turn=4)
+    assert [one.event for one in heard if one.seq is not None] == fork
+    counted = [one.event.turn for one in heard if isinstance(one.event, e.MessageCompleted) and not one.taken]
+    assert counted == [5, 6]
+    assert not heard[0].taken

@@ -20,6 +20,7 @@ from heist.services.detection.judge import Purse
 from heist.services.detection.ladder.hybrid import Hybrid
 from heist.services.detection.ladder.rules import Assessment
 from heist.services.detection.verdict import JudgeState
+from heist.telemetry.telemetry import Telemetry
 
 TOP = 5
 """Items of evidence that are told with each standing."""
@@ -48,9 +49,10 @@ class _Watched:
 class Watch:
     """A watcher of the bus."""
 
-    def __init__(self, desk: Desk, bus: Bus) -> None:
+    def __init__(self, desk: Desk, bus: Bus, telemetry: Telemetry) -> None:
         self._desk = desk
         self._bus = bus
+        self._telemetry = telemetry
         self._sessions: dict[str, _Watched] = {}
 
     def hear(self, recorded: Recorded) -> None:
@@ -127,11 +129,12 @@ class Watch:
     def _see(self, session_id: str, watched: _Watched, deeds: list[Deed]) -> None:
         assessment = watched.assessment
         assert assessment is not None
-        for deed in deeds:
-            assessment.see(deed)
-            watched.messages += isinstance(deed, Said)
-        watched.seen += deeds
-        standing = assessment.standing()
+        with self._telemetry.assessing("rules", session_id, deeds[-1].turn):
+            for deed in deeds:
+                assessment.see(deed)
+                watched.messages += isinstance(deed, Said)
+            watched.seen += deeds
+            standing = assessment.standing()
         told = standing.posterior
         against = [item.id for item in reversed(assessment.items) if item.hit][:TOP]
         self._bus.post(
@@ -155,7 +158,8 @@ class Watch:
     async def _judge(self, session_id: str, watched: _Watched) -> None:
         assert watched.case is not None
         seen = replace(watched.case, deeds=tuple(watched.seen))
-        state = await self._desk.bench.state(seen, self._desk.rules, watched.purse)
+        with self._telemetry.assessing("judge", session_id, seen.turns):
+            state = await self._desk.bench.state(seen, self._desk.rules, watched.purse)
         if (event := answered(session_id, seen.turns, state)) is not None:
             self._bus.post(event)
             await self._pooled(session_id, seen, state)

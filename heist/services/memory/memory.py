@@ -17,6 +17,8 @@ from heist.services.memory.recollection import Recollection, recollect
 from heist.services.memory.record import Record
 from heist.services.tools.registry import AnyTool, Arguments, Caller, Result, Tool
 from heist.store.queries import Queries
+from heist.telemetry import names as n
+from heist.telemetry.here import work
 
 LONGEST = 2000
 NOTE_LENGTH = 900
@@ -43,9 +45,10 @@ class Memory:
         check_owner(principal, agent or principal.name, Scope.MEMORY_READ)
         if principal.session_id is None:
             raise ToolFailure("the token belongs to no session, so there is nothing to remember")
-        await self._settled()
-        record = await asyncio.to_thread(self._record, principal.session_id, principal.name)
-        return recollect(record, max_tokens, recent_count, question)
+        with work("search_memory", {n.OPERATION: "search_memory"}):
+            await self._settled()
+            record = await asyncio.to_thread(self._record, principal.session_id, principal.name)
+            return recollect(record, max_tokens, recent_count, question)
 
     def _record(self, session_id: str, agent: str) -> Record:
         record = Record()

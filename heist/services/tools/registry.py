@@ -17,6 +17,8 @@ from heist.configfile import first_error, sentence
 from heist.errors import HeistError, InsufficientScope, NotFound, ToolError, ToolFailure
 from heist.events import CallForm, Recorded, ToolAdded, ToolCalled, ToolRemoved, sound
 from heist.services.auth import Principal
+from heist.telemetry import names as n
+from heist.telemetry.here import Attributes
 from heist.world.documents import Bank
 
 LONGEST = 4000
@@ -112,6 +114,10 @@ class Outcome(NamedTuple):
     @property
     def success(self) -> bool:
         return self.fault is None
+
+    def quoted(self) -> Attributes:
+        """Its words, for a span that may hold them."""
+        return {n.TOOL_ARGUMENTS: json.dumps(self.arguments), n.TOOL_RESULT: self.text}
 
     def told(self, session_id: str | None, agent: str, form: CallForm, turn: int | None = None) -> ToolCalled:
         """The call as the log has it."""
