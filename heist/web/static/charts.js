@@ -2,7 +2,7 @@
 
 import { button, fill, h, percent, save, svg } from "./dom.js";
 
-const W = 320, H = 150, LEFT = 36, RIGHT = 92, TOP = 8, BOTTOM = 22;
+const W = 320, H = 150, LEFT = 42, RIGHT = 92, TOP = 8, BOTTOM = 22;
 
 // A table of plain values that can be taken along. `rows` are lists; a cell may be an element with a text.
 export function table(label, head, rows) {
