@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # One more than CI has processors: many tests wait, for words that are spoken or for another process.
 WORKERS ?= 3
 
-.PHONY: run test check lint cover format test-llm conformance bench bench-detection game-stats demo-game clean
+.PHONY: run test test-postgres check lint cover format test-llm conformance bench bench-detection game-stats demo-game clean
 
 run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 	@$(BIN)/heist serve
@@ -14,6 +14,12 @@ run: $(VENV)/run.stamp            ## the server, on http://127.0.0.1:8008
 test: $(VENV)/test.stamp          ## every test; those with a browser need Chromium
 	@$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist worksteal -m "not llm"
+
+# What stores, over a PostgreSQL of its own; the rest of the tests would find nothing there that they do not find here.
+test-postgres: $(VENV)/test.stamp ## what stores, on PostgreSQL; needs Debian's postgresql, or pg_ctl on the path
+	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+	  tests/store tests/web/test_elsewhere.py tests/web/test_log.py tests/web/test_live.py tests/test_app.py \
+	  tests/agents/test_games.py tests/services/tools/test_inventory.py tests/services/test_clients.py
 
 check: lint test cover            ## all gates: style, types, tests, coverage
 

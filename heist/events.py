@@ -314,6 +314,17 @@ class BudgetReached(SessionFact):
     spent: float
 
 
+class AuditPurged(Fact):
+    """So many sessions that had ended `before` a moment are deleted from the audit; with `outside` also what happened
+    outside of every session."""
+
+    kind: Literal["audit.purged"] = "audit.purged"
+    by: str
+    before: str
+    sessions: int
+    outside: bool
+
+
 class ToolAdded(Fact):
     """The tool was switched on: for the whole house, or, as a session's log tells it, for this session."""
 
@@ -585,6 +596,7 @@ Event = Annotated[
     | ModelRestored
     | ModelWarmed
     | BudgetReached
+    | AuditPurged
     | ToolAdded
     | ToolRemoved
     | AgentQuarantined

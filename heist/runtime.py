@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-import os
+import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
@@ -44,6 +44,7 @@ from heist.store.audit import Audit
 from heist.store.clients import Registrations
 from heist.store.engine import connect
 from heist.store.migrate import revisions, upgrade
+from heist.store.processes import Processes, here
 from heist.store.queries import Queries
 from heist.telemetry.destination import destination
 from heist.telemetry.telemetry import Telemetry
@@ -51,6 +52,8 @@ from heist.world import scenario as scenarios
 from heist.world.documents import Bank
 from heist.world.game import draw
 
+NUMBERS = 2**31
+"""Of so many a process draws its own, which no other over the same database has."""
 log = logging.getLogger(__name__)
 
 
@@ -89,7 +92,7 @@ class World(NamedTuple):
 
 def around(settings: Settings) -> World:
     """The world as it is."""
-    return World(SystemClock(), by_chance, os.getpid(), Live(wanted(settings)))
+    return World(SystemClock(), by_chance, secrets.randbelow(NUMBERS), Live(wanted(settings)))
 
 
 def wanted(settings: Settings) -> Wanted:
@@ -139,11 +142,11 @@ class Runtime:
                 self.registry,
                 self.queries,
                 world.name,
-                world.process,
+                Processes(self.engine, world.process, here()),
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)
-        self.desk = Desk(settings.config, self.queries, self.source)
+        self.desk = Desk(settings.config, self.queries, self.source, self.telemetry)
         self.watch = Watch(self.desk, self.bus, self.telemetry)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
@@ -174,8 +177,8 @@ class Runtime:
         self.telemetry.open()
         try:
             await self.inventory.restore()
+            await self.sessions.open(recover)
             if recover:
-                await self.sessions.recover()
                 await self.games.recover()
             yield self
         finally:

@@ -79,7 +79,10 @@ class Settings(BaseSettings):
     llm_first_seconds: float = Field(120.0, gt=0, description="patience for a model's first byte, in seconds")
     llm_chunk_seconds: float = Field(60.0, gt=0, description="patience between two chunks of an answer, in seconds")
     llm_answer_seconds: float = Field(600.0, gt=0, description="patience for a whole answer, in seconds")
-    database_url: str = Field("sqlite:///heist.db", description="where the audit is kept, as a SQLAlchemy URL")
+    database_url: str = Field(
+        "sqlite:///heist.db",
+        description="where the audit is kept: `sqlite:///FILE`, or `postgresql+psycopg://USER:PASSWORD@HOST/NAME`",
+    )
     config: Path = Field(
         default_factory=lambda: shipped("config"),
         description="the folder of crew and scenario files",

@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import threading
 import time
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +23,7 @@ from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
 from heist.web.guard import Gate
-from tests import fake_server
+from tests import fake_server, postgres
 
 hypothesis.settings.register_profile(
     "quiet",
@@ -30,7 +32,20 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("quiet")
 USER = Principal("user", USER_SCOPES)
+NO_TABLE = r'(no such table|relation "\w+" does not exist)'
+"""What a database says, of either kind."""
 SECRET = "a secret for tests alone, long enough for any key"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A test that lets go of its engine leaves what connections it has to the collector, of which psycopg warns."""
+    config.addinivalue_line("filterwarnings", "ignore:<psycopg.Connection:ResourceWarning")
+
+
+def pytest_sessionfinish() -> None:
+    """The same at the very end, when no filter counts any more."""
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
 
 
 @pytest.fixture
@@ -39,9 +54,20 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def database_url(tmp_path: Path) -> Generator[str]:
+    """Where a database of the test's own is, or will be: an SQLite file, or an empty schema of the database that
+    HEIST_TEST_DATABASE_URL names (`make test-postgres`)."""
+    if server := os.environ.get("HEIST_TEST_DATABASE_URL"):
+        with postgres.schema(server) as url:
+            yield url
+    else:
+        yield f"sqlite:///{tmp_path}/heist.db"
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
     """The simulated crew over a database of its own."""
-    return Settings(llm="simulated", database_url=f"sqlite:///{tmp_path}/heist.db", secret=SecretStr(SECRET))
+    return Settings(llm="simulated", database_url=database_url, secret=SecretStr(SECRET))
 
 
 @pytest.fixture

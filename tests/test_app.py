@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import pytest
 from heist import app
 from heist.errors import ConfigError
 from heist.settings import Settings
+from heist.store.engine import connect
 
 ENVIRONMENT = {"HEIST_LLM": "simulated", "HEIST_PORT": "0", "HEIST_SECRET": "s" * 40, "COLUMNS": "200"}
 
@@ -26,8 +26,8 @@ ENVIRONMENT = {"HEIST_LLM": "simulated", "HEIST_PORT": "0", "HEIST_SECRET": "s" 
 class Served:
     """`heist serve` in a process of its own, with a visitor who has logged in."""
 
-    def __init__(self, folder: Path) -> None:
-        environment = {**os.environ, **ENVIRONMENT, "HEIST_DATABASE_URL": f"sqlite:///{folder}/heist.db"}
+    def __init__(self, folder: Path, database_url: str) -> None:
+        environment = {**os.environ, **ENVIRONMENT, "HEIST_DATABASE_URL": database_url}
         command = [sys.executable, "-m", "heist", "serve"]
         self.process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -54,8 +54,8 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path) -> Generator[Served]:
-    served = Served(folder)
+def serving(folder: Path, database_url: str) -> Generator[Served]:
+    served = Served(folder, database_url)
     try:
         yield served
     finally:
@@ -66,9 +66,12 @@ def serving(folder: Path) -> Generator[Served]:
         served.process.stdout.close()
 
 
-def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
-    with sqlite3.connect(folder / "heist.db") as connection:
-        return connection.execute(query).fetchall()
+def rows(database_url: str, query: str) -> list[tuple[object, ...]]:
+    engine = connect(database_url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql(query)]
+    engine.dispose()
+    return found
 
 
 def stream(served: Served, session_id: str, into: list[dict[str, object]]) -> threading.Thread:
@@ -92,20 +95,22 @@ def stream(served: Served, session_id: str, into: list[dict[str, object]]) -> th
     return thread
 
 
-def wait_for(count: int, folder: Path) -> None:
+def wait_for(count: int, database_url: str) -> None:
     deadline = time.monotonic() + 15
-    while rows(folder, "SELECT count(*) FROM messages")[0][0] < count:  # type: ignore[operator]
+    while rows(database_url, "SELECT count(*) FROM messages")[0][0] < count:  # type: ignore[operator]
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_ctrl_c_with_open_streams_ends_in_two_seconds_and_leaves_everything_consistent(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:
+def test_ctrl_c_with_open_streams_ends_in_two_seconds_and_leaves_everything_consistent(
+    tmp_path: Path, database_url: str
+) -> None:
+    with serving(tmp_path, database_url) as served:
         assert "simulated" in served.said
         session_id = served.start(words_per_second=40)
         heard: list[list[dict[str, object]]] = [[], [], []]
         threads = [stream(served, session_id, into) for into in heard]
-        wait_for(2, tmp_path)
+        wait_for(2, database_url)
         began = time.monotonic()
         served.process.send_signal(signal.SIGINT)
         served.process.wait(10)
@@ -113,9 +118,10 @@ def test_ctrl_c_with_open_streams_ends_in_two_seconds_and_leaves_everything_cons
         assert served.process.returncode == 0
         for thread in threads:
             thread.join(5)
-    assert rows(tmp_path, "PRAGMA integrity_check") == [("ok",)]
-    assert rows(tmp_path, "SELECT status FROM sessions") == [("paused",)]
-    log = rows(tmp_path, "SELECT seq, kind FROM events ORDER BY seq")
+    if database_url.startswith("sqlite"):
+        assert rows(database_url, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(database_url, "SELECT status FROM sessions") == [("paused",)]
+    log = rows(database_url, "SELECT seq, kind FROM events ORDER BY seq")
     for events in heard:
         seen = [(event["seq"], event["kind"]) for event in events if "seq" in event]
         assert seen == log[: len(seen)]
@@ -123,29 +129,63 @@ def test_ctrl_c_with_open_streams_ends_in_two_seconds_and_leaves_everything_cons
 
 
 @pytest.mark.mission("B8")
-def test_a_killed_server_comes_back_with_its_session_and_no_turn_is_lost_or_doubled(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:
+def test_a_killed_server_comes_back_with_its_session_and_no_turn_is_lost_or_doubled(
+    tmp_path: Path, database_url: str
+) -> None:
+    with serving(tmp_path, database_url) as served:
         session_id = served.start(words_per_second=60, rounds=2)
-        wait_for(2, tmp_path)
+        wait_for(2, database_url)
         time.sleep(0.1)
         served.process.kill()
         served.process.wait()
-    assert rows(tmp_path, "SELECT status FROM sessions") == [("running",)]
-    with serving(tmp_path) as served:
+    assert rows(database_url, "SELECT status FROM sessions") == [("running",)]
+    with serving(tmp_path, database_url) as served:
         assert served.status(session_id) == "paused"
         assert served.visitor.post(f"/api/sessions/{session_id}/resume").status_code == 204
-        wait_for(12, tmp_path)
-    turns = [row[0] for row in rows(tmp_path, "SELECT turn_id FROM messages ORDER BY rowid")]
+        wait_for(12, database_url)
+    turns = [row[0] for row in rows(database_url, "SELECT turn_id FROM messages ORDER BY timestamp, turn_id")]
     assert turns == list(range(1, 13))
-    kinds = [row[0] for row in rows(tmp_path, "SELECT kind FROM events ORDER BY seq")]
+    kinds = [row[0] for row in rows(database_url, "SELECT kind FROM events ORDER BY seq")]
     assert kinds.count("message.started") == kinds.count("message.completed") + kinds.count("message.interrupted")
 
 
+@pytest.mark.mission("B8", "B9")
+def test_two_servers_over_one_database_show_all_drive_their_own_and_take_over_from_the_dead(
+    tmp_path: Path, database_url: str
+) -> None:
+    with serving(tmp_path, database_url) as first, serving(tmp_path, database_url) as second:
+        mine, other = first.start(rounds=1, words_per_second=60), second.start(paused=True, rounds=1)
+        for served in (first, second):
+            listed = served.visitor.get("/api/sessions").json()
+            assert {mine, other} <= {row["session_id"] for row in listed["sessions"]}
+        refused = second.visitor.post(f"/api/sessions/{mine}/pause")
+        assert refused.status_code == 409
+        assert "runs in another process (process" in refused.text
+        heard: list[dict[str, object]] = []
+        thread = stream(second, mine, heard)
+        wait_for(3, database_url)
+        first.process.kill()
+        first.process.wait()
+        assert second.visitor.post(f"/api/sessions/{mine}/resume").status_code == 204
+        wait_for(6, database_url)
+        deadline = time.monotonic() + 10
+        while "session.completed" not in [event["kind"] for event in heard]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        second.process.kill()
+        thread.join(5)
+    log = rows(database_url, f"SELECT seq, kind FROM events WHERE session_id = '{mine}' ORDER BY seq")
+    seen = [(event["seq"], event["kind"]) for event in heard if "seq" in event]
+    assert seen == log[: len(seen)]
+    numbers = [row[0] for row in rows(database_url, "SELECT seq FROM events ORDER BY seq")]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 @pytest.mark.mission("S22")
-def test_a_stream_resumes_after_the_event_that_it_heard_last(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:
+def test_a_stream_resumes_after_the_event_that_it_heard_last(tmp_path: Path, database_url: str) -> None:
+    with serving(tmp_path, database_url) as served:
         session_id = served.start(rounds=1)
-        wait_for(6, tmp_path)
+        wait_for(6, database_url)
         headers = {"Last-Event-ID": "5"}
         with served.visitor.stream("GET", f"/api/events?session={session_id}", headers=headers) as answer:
             lines = answer.iter_lines()
@@ -177,8 +217,8 @@ def test_uvicorn_finds_the_app_with_the_same_defaults(tmp_path: Path) -> None:
         assert process.wait(10) == 0
 
 
-def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
-    with serving(tmp_path) as served:
+def test_a_port_in_use_is_one_sentence(tmp_path: Path, database_url: str) -> None:
+    with serving(tmp_path, database_url) as served:
         port = served.url.rsplit(":", 1)[1]
         environment = {**os.environ, **ENVIRONMENT, "HEIST_PORT": port}
         command = [sys.executable, "-m", "heist", "serve"]

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -30,7 +30,9 @@ from heist.services.auth import Auth, Principal, Scope
 from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
+from heist.store.processes import BEAT_SECONDS, DEAD_SECONDS, Processes
 from heist.store.queries import Queries, SessionRow, parsed
+from heist.store.tables import ENDED
 from heist.telemetry.here import Here, within
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
@@ -65,8 +67,8 @@ class Order(BaseModel):
 
 
 class House(NamedTuple):
-    """The rooms below that a session needs; `name` ends a session's id, by its seed and what was ordered, and `process`
-    is the number of the one that drives it."""
+    """The rooms below that a session needs; `name` ends a session's id, by its seed and what was ordered, and
+    `processes` tells this process from the others over its database."""
 
     config: Path
     source: Source
@@ -78,7 +80,7 @@ class House(NamedTuple):
     registry: Registry
     queries: Queries
     name: Callable[..., str]
-    process: int
+    processes: Processes
 
 
 class Past(NamedTuple):
@@ -114,6 +116,8 @@ class Sessions:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._bringing_back = asyncio.Lock()
+        self._patrol: asyncio.Task[None] | None = None
+        self._left: set[str] = set()
 
     async def start(self, principal: Principal, order: Order) -> str:
         """Starts a session; answers its id once it is on record. Raises `ConfigError`, `NotFound` or `ModelError`."""
@@ -127,6 +131,7 @@ class Sessions:
         seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
         started = await self._started(order, crew, scenario, principal.name, seed)
         truth = _assigned(started, order, rules, scenario, seed)
+        await asyncio.to_thread(house.processes.beat)
         orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
         try:
             house.bus.post(started)
@@ -199,7 +204,7 @@ class Sessions:
             simulated=model.simulated,
             words_per_second=order.words_per_second,
             by=by,
-            process=self._house.process,
+            process=self._house.processes.number,
             tools=order.tools,
             llm=crew.model.llm,
             memory=e.Memory(
@@ -367,31 +372,76 @@ class Sessions:
             return orchestrator
         async with self._bringing_back:
             row = await self.row(session_id)
-            if row.status not in ("running", "paused"):
+            if row.status in ENDED:
                 raise Conflict(f"the session {session_id} is over ({row.status})")
-            if not _abandoned(row):
-                raise Conflict(f"the session {session_id} runs in another process ({row.process}); steer it there")
+            if where := await self._driven(row):
+                raise Conflict(f"the session {session_id} runs in another process ({where}); steer it there")
             if session_id not in self._running:
                 await self._bring_back(row)
             return self._running[session_id]
+
+    async def open(self, recover: bool = True) -> None:
+        """This process is known from now on to those that share its database. With `recover`, what another one left
+        behind is brought back, now and whenever one is gone. Where nothing can be written, what there is can be
+        read."""
+        await self._beat()
+        if recover:
+            await self.recover()
+        self._patrol = asyncio.create_task(self._watch(recover))
+
+    async def _watch(self, recover: bool) -> None:
+        """Says that this process lives, while that matters to anybody, and looks for sessions of others that do not."""
+        last = 0.0
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            last += BEAT_SECONDS
+            try:
+                if self._running:
+                    await self._beat()
+                if recover and last >= DEAD_SECONDS:
+                    last = 0.0
+                    await self.recover()
+            except StoreError as error:
+                log.warning("sessions of other processes are not looked for: %s", error)
+
+    async def _beat(self) -> None:
+        try:
+            await asyncio.to_thread(self._house.processes.beat)
+        except StoreError as error:
+            log.warning("other processes cannot know that this one lives: %s", error)
 
     async def recover(self) -> Sequence[str]:
         """Brings back, paused, every session whose process is gone; answers their ids. What the log says of a turn in
         the middle is closed as interrupted, and the turn will be taken again. One that cannot be brought back now, say
         because its model is not there, is tried again when somebody steers it."""
-        lost = [row for row in await asyncio.to_thread(self._house.queries.unfinished) if _abandoned(row)]
-        for row in lost:
-            try:
-                await self._bring_back(row)
-            except HeistError as error:
-                with within(Here(row.session_id)):
-                    log.warning("session %s is not brought back: %s", row.session_id, error)
-        return [row.session_id for row in lost if row.session_id in self._running]
+        back: list[str] = []
+        for session_id in [row.session_id for row in await asyncio.to_thread(self._house.queries.unfinished)]:
+            async with self._bringing_back:
+                if session_id in self._running or session_id in self._left:
+                    continue
+                row = await self.row(session_id)  # as it is now: it may just have ended
+                if row.status in ENDED or await self._driven(row):
+                    continue
+                try:
+                    await self._bring_back(row)
+                    back.append(session_id)
+                except HeistError as error:
+                    self._left.add(session_id)
+                    with within(Here(session_id)):
+                        log.warning("session %s is not brought back: %s", session_id, error)
+        return back
+
+    async def _driven(self, row: SessionRow) -> str | None:
+        """Where the process lives that drives a session, if it is not this one; None when the session is abandoned. One
+        of our own number that does not run here broke off."""
+        if row.process == self._house.processes.number:
+            return None
+        return await asyncio.to_thread(self._house.processes.living, row.process)
 
     async def _bring_back(self, row: SessionRow) -> None:
         orchestrator = await self._seat((await self.past(row.session_id)).conversation())
         try:
-            await orchestrator.recover(os.getpid(), row.process)
+            await orchestrator.recover(self._house.processes.number, row.process)
         except StoreError:
             self._clear(orchestrator)
             raise
@@ -399,10 +449,15 @@ class Sessions:
 
     async def close(self) -> None:
         """Leaves every session paused in the log, for the next process to bring back."""
+        if self._patrol is not None:
+            self._patrol.cancel()
+            await asyncio.wait([self._patrol])
         running = [orchestrator.suspend("the server was shut down") for orchestrator in self._running.values()]
         for result in await asyncio.gather(*running, *self._closing, return_exceptions=True):
             if isinstance(result, BaseException):
                 log.error("a session could not be left paused: %s", result)
+        with suppress(StoreError):  # then it is held for dead, a little later
+            await asyncio.to_thread(self._house.processes.leave)
 
 
 def _assigned(
@@ -442,16 +497,3 @@ def _clean(what: str, text: str, longest: int, shortest: int) -> str:
     if not shortest <= len(text) <= longest:
         raise Invalid(f"{what} has {shortest} to {longest} characters, this one has {len(text)}")
     return text
-
-
-def _abandoned(row: SessionRow) -> bool:
-    """Whether the process that drove a session is gone. A process of our own number is an earlier life of ours."""
-    if row.process == os.getpid():
-        return True
-    try:
-        os.kill(row.process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False

@@ -11,20 +11,35 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
-from sqlalchemy import Engine, Insert, PoolProxiedConnection, Table, Update, bindparam, insert, update
+from sqlalchemy import (
+    Engine,
+    Insert,
+    PoolProxiedConnection,
+    Select,
+    String,
+    Table,
+    Update,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from heist import events as e
 from heist.errors import StoreError
 from heist.events import Event
 from heist.store import tables
-from heist.store.engine import begin_writing
+from heist.store.engine import begin_writing, reason
 
 LINGER_SECONDS = 0.02
+RETURN_SECONDS = 10.0
+"""For so long a database server that is gone is waited for."""
 _STATUS = {
     "session.paused": "paused",
     "session.resumed": "running",
@@ -37,6 +52,13 @@ _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindpar
 _TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
 _LAST = "SELECT max(seq) FROM events"
+_DRIVER = select(tables.sessions.c.process).where(tables.sessions.c.session_id == bindparam("session"))
+_EVENT = select(tables.events.c.session_id, tables.events.c.at, tables.events.c.body).where(
+    tables.events.c.seq == bindparam("number")
+)
+_SEALED = select(tables.sealed.c.session_id, tables.sealed.c.at, tables.sealed.c.body).where(
+    tables.sealed.c.session_id == bindparam("session"), tables.sealed.c.body == bindparam("content")
+)
 
 
 class Waiting(NamedTuple):
@@ -56,19 +78,41 @@ def _untold(*_: object) -> None: ...
 
 class Prepared:
     """A statement compiled once for the database at hand and then given to its driver as it is: on SQLite, going
-    through the toolkit for every row costs three times as much as the whole transaction."""
+    through the toolkit for every row costs three times as much as the whole transaction. PostgreSQL refuses a text that
+    is longer than its column or holds a zero; there the row has it shortened and marked, and the event has it whole."""
 
-    def __init__(self, statement: Insert | Update, engine: Engine) -> None:
+    def __init__(self, statement: Insert | Update | Select[Any], engine: Engine) -> None:
         compiled = statement.compile(engine)
         assert isinstance(compiled, SQLCompiler)
         self._sql = str(compiled)
         self._order = compiled.positiontup
+        self._names = list(compiled.params)
+        columns = statement.table.columns if isinstance(statement, Insert) else ()
+        limits = {one.name: one.type.length for one in columns if isinstance(one.type, String)}
+        self._limits = {} if engine.dialect.name == "sqlite" else limits
 
     def run(self, cursor: DBAPICursor, rows: Sequence[Mapping[str, object]]) -> int:
         """Executes for each row, given by the names of its columns or bound parameters; answers how many it touched."""
-        order = self._order
-        cursor.executemany(self._sql, rows if order is None else [[row.get(name) for name in order] for row in rows])
+        if self._limits:
+            rows = [{name: self._fitting(name, value) for name, value in row.items()} for row in rows]
+        cursor.executemany(self._sql, [self._given(row) for row in rows])
         return cursor.rowcount
+
+    def one(self, cursor: DBAPICursor, row: Mapping[str, object]) -> tuple[object, ...] | None:
+        """The first row that is found."""
+        cursor.execute(self._sql, self._given(row))
+        found: tuple[object, ...] | None = cursor.fetchone()
+        return found
+
+    def _given(self, row: Mapping[str, object]) -> Any:
+        if self._order is None:
+            return {name: row.get(name) for name in self._names}
+        return [row.get(name) for name in self._order]
+
+    def _fitting(self, name: str, value: object) -> object:
+        if not isinstance(value, str) or name not in self._limits:
+            return value
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")[: self._limits[name]]
 
 
 class Audit:
@@ -162,7 +206,10 @@ class Writer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
+        self._may_return = engine.dialect.name != "sqlite"
+        self._unsure: list[int | StoreError] | None = None
         self._lossy: set[str] = set()
+        self._mine: dict[str, int] = {}
         self._inserts = {
             table: Prepared(_insert(table), engine)
             for table in (
@@ -177,6 +224,8 @@ class Writer:
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
         self._take_over = Prepared(_TAKE_OVER, engine)
         self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
+        self._driver = Prepared(_DRIVER, engine)
+        self._event, self._sealed = Prepared(_EVENT, engine), Prepared(_SEALED, engine)
 
     def write(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
         """One row number or error per entry. When the database refuses a batch for what stands in it, each entry is
@@ -194,26 +243,70 @@ class Writer:
         if not waiting:
             return []
         try:
-            numbers = self._transaction(waiting)
+            numbers = self._stubbornly(waiting)
         except Exception as error:  # whatever a row holds, the thread that writes for all must outlive it
-            self.close()
             if len(waiting) > 1 and not isinstance(error, self._engine.dialect.loaded_dbapi.OperationalError):
                 return [self.write([entry])[0] for entry in waiting]
             happened = [entry.event for entry in waiting if not entry.event.kind.startswith("session.")]
             self._lossy |= {event.session_id for event in happened if event.session_id is not None}
-            cause = getattr(error, "orig", None) or error
-            return [StoreError(f"the audit could not be written: {cause}") for _ in waiting]
+            return [StoreError(f"the audit could not be written: {reason(error)}") for _ in waiting]
         self._lossy -= {entry.event.session_id for entry in waiting if isinstance(entry.event, _CLOSING)}
-        return [*numbers]
+        return numbers
 
-    def _transaction(self, waiting: Sequence[Waiting]) -> list[int]:
+    def _stubbornly(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+        """A server that is gone, say because it is begun anew, is waited for. Whatever else goes wrong is raised."""
+        deadline = time.monotonic() + RETURN_SECONDS
+        self._unsure = None
+        while True:
+            try:
+                return self._transaction(waiting)
+            except Exception as error:
+                gone = self._may_return and self._is_gone(error)
+                if gone and self._connection is not None:
+                    self._connection.invalidate()
+                self.close()
+                if not gone or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _is_gone(self, error: Exception) -> bool:
+        """Whether it was not the transaction that failed but the way to the server."""
+        dialect = self._engine.dialect
+        if self._connection is None:
+            return isinstance(error, OperationalError | dialect.loaded_dbapi.OperationalError)
+        raw = self._connection.dbapi_connection
+        return isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, None)
+
+    def _transaction(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
         cursor = self._connection.cursor()
         begin_writing(cursor, self._engine)
+        if self._unsure is not None and self._stands(cursor, waiting, self._unsure):
+            self._connection.rollback()
+            return self._unsure
         numbers = self._store(cursor, waiting)
+        self._unsure = numbers
         self._connection.commit()
+        self._remember(waiting)
         return numbers
+
+    def _stands(self, cursor: DBAPICursor, waiting: Sequence[Waiting], numbers: Sequence[int | StoreError]) -> bool:
+        """Whether the transaction of which the server gave no answer any more was committed after all."""
+        for (event, at, body, _), number in zip(waiting, numbers, strict=True):
+            if isinstance(number, int):
+                content = {"session": event.session_id, "content": body, "number": number}
+                asked = self._event if number else self._sealed
+                return asked.one(cursor, content) == (event.session_id, at, body)
+        return True
+
+    def _remember(self, waiting: Sequence[Waiting]) -> None:
+        """Which sessions this process drives, by which number."""
+        for entry in waiting:
+            if isinstance(entry.event, e.SessionStarted | e.SessionRecovered):
+                self._mine[entry.event.session_id] = entry.event.process
+            elif entry.event.kind in e.ENDS and entry.event.session_id in self._mine:
+                del self._mine[entry.event.session_id]
 
     def close(self) -> None:
         """Gives the connection back; what was not committed is rolled back."""
@@ -221,14 +314,28 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> list[int]:
+    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> list[int | StoreError]:
         """Inserts the events and their rows; answers their row numbers. The write lock is held, so the numbers follow
-        the largest one without a gap, also when another process writes to the same file. What is sealed takes no
-        number (it has 0 here), so that no gap in the log tells of it."""
+        the largest one without a gap, also when another process writes to the same database. What is sealed takes no
+        number (it has 0 here), so that no gap in the log tells of it. Of a session that another process has taken over
+        nothing is stored."""
+        taken = self._taken(cursor, waiting)
         cursor.execute(_LAST)
         last = (cursor.fetchone() or [None])[0] or 0
         following = count(last + 1)
-        numbers = [0 if entry.event.sealed else next(following) for entry in waiting]
+        stored = [entry for entry in waiting if entry.event.session_id not in taken]
+        numbers = [0 if entry.event.sealed else next(following) for entry in stored]
+        self._insert(cursor, stored, numbers)
+        given = iter(numbers)
+        return [_taken_over(entry.event) if entry.event.session_id in taken else next(given) for entry in waiting]
+
+    def _taken(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> set[str | None]:
+        """Sessions that this process drove, and that another one drives now: it held this one for dead."""
+        mine = {entry.event.session_id for entry in waiting} & self._mine.keys()
+        mine -= {entry.event.session_id for entry in waiting if isinstance(entry.event, e.SessionRecovered)}
+        return {one for one in mine if one and self._driver.one(cursor, {"session": one}) != (self._mine[one],)}
+
+    def _insert(self, cursor: DBAPICursor, waiting: Sequence[Waiting], numbers: Sequence[int]) -> None:
         rows: dict[Table, list[dict[str, object]]] = {table: [] for table in self._inserts}
         turns: dict[str, int] = {}
         statuses: list[dict[str, object]] = []
@@ -257,7 +364,7 @@ class Writer:
             if isinstance(event, e.SessionRecovered):
                 claim = {"session": session_id, "number": event.process, "before": event.before}
                 if self._take_over.run(cursor, [claim]) != 1:
-                    raise StoreError(f"another process has taken the session {session_id} over")
+                    raise _taken_over(event)
         for table, some in rows.items():
             if some:
                 self._inserts[table].run(cursor, some)
@@ -265,13 +372,16 @@ class Writer:
             self._set_turns.run(cursor, [{"session": one, "turns": turn} for one, turn in turns.items()])
         if statuses:
             self._set_status.run(cursor, statuses)
-        return numbers
+
+
+def _taken_over(event: Event) -> StoreError:
+    return StoreError(f"another process has taken the session {event.session_id} over")
 
 
 def _insert(table: Table) -> Insert:
     """Every column but one that the database counts up by itself."""
     given = [column.name for column in table.columns if column is not table.autoincrement_column]
-    return insert(table).values({name: bindparam(name) for name in given})
+    return insert(table).inline().values({name: bindparam(name) for name in given})
 
 
 def _session_row(event: e.SessionStarted, at: str) -> dict[str, object]:

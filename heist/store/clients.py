@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.sql import Executable
 
 from heist.errors import Conflict, NotFound, StoreError
+from heist.store.engine import reason
 from heist.store.tables import clients, revocations
 
 GRACE = 60
@@ -49,4 +50,4 @@ class Registrations:
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise StoreError(f"the database could not be written: {getattr(error, 'orig', None) or error}") from None
+            raise StoreError(f"the database could not be written: {reason(error)}") from None

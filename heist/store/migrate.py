@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from heist.errors import StoreError
 from heist.settings import shipped
-from heist.store.engine import migrating
+from heist.store.engine import migrating, reason, told
 
 
 def _config() -> Config:
@@ -30,11 +30,9 @@ def upgrade(engine: Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
-        raise StoreError(f"the database {engine.url!r} is of another version of heist: {error}") from None
+        raise StoreError(f"the database {told(engine)} is of another version of heist: {error}") from None
     except SQLAlchemyError as error:
-        raise StoreError(
-            f"the database {engine.url!r} cannot be opened: {getattr(error, 'orig', None) or error}"
-        ) from None
+        raise StoreError(f"the database {told(engine)} cannot be opened: {reason(error)}") from None
 
 
 def is_to_be_made(engine: Engine) -> bool:
@@ -57,8 +55,6 @@ def revisions(engine: Engine) -> tuple[str | None, str | None]:
             ScriptDirectory.from_config(_config()).get_revision(at)
         return at, wanted
     except CommandError as error:
-        raise StoreError(f"the database {engine.url!r} is of another version of heist: {error}") from None
+        raise StoreError(f"the database {told(engine)} is of another version of heist: {error}") from None
     except SQLAlchemyError as error:
-        raise StoreError(
-            f"the database {engine.url!r} cannot be opened: {getattr(error, 'orig', None) or error}"
-        ) from None
+        raise StoreError(f"the database {told(engine)} cannot be opened: {reason(error)}") from None

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from heist.errors import Conflict, StoreError
 from heist.events import Event, parse, placed
+from heist.store.engine import reason
 from heist.store.tables import clients, events, games, revocations, sealed, sessions, tool_usage
 
 
@@ -219,4 +220,4 @@ class Queries:
             with self._engine.connect() as connection:
                 return connection.execute(statement).all()
         except SQLAlchemyError as error:
-            raise StoreError(f"the audit could not be read: {getattr(error, 'orig', None) or error}") from None
+            raise StoreError(f"the audit could not be read: {reason(error)}") from None

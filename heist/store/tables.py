@@ -1,8 +1,23 @@
-"""The tables: the log of events, what is sealed, the plain tables that people query, the clients from outside."""
+"""The tables: the log of events, what is sealed, what people query, the clients from outside, the processes."""
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData()
+ENDED = ("completed", "stopped", "failed")
+"""The statuses of a session that is over."""
 
 
 def _session() -> Column[str]:
@@ -25,7 +40,7 @@ sessions = Table(
     Column("model", String(200), nullable=False),
     Column("server", String(200), nullable=False),
     Column("simulated", Boolean, nullable=False),
-    Column("process", Integer, nullable=False),
+    Column("process", Integer, nullable=False),  # the number in `processes` of the one that drives it
     Index("sessions_by_start", "start_time"),
     Index("sessions_by_status", "status"),
 )
@@ -126,4 +141,15 @@ revocations = Table(
     metadata,
     Column("jti", String(64), primary_key=True),
     Column("expires", Integer, nullable=False),  # seconds since 1970, as in the token
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("host", String(200), nullable=False),
+    Column("space", String(200), nullable=False),  # what the pid counts in: a start of a machine, or a container
+    Column("pid", Integer, nullable=False),
+    Column("begun", BigInteger, nullable=False),  # in ticks of the machine, 0 where it does not say
+    Column("seen", Float, nullable=False),  # seconds since 1970, by the database's clock
 )

@@ -10,7 +10,8 @@ from heist import events as e
 from heist.clock import Clock, stamp
 from heist.errors import Unavailable
 from heist.events import Recorded
-from heist.store.queries import Queries
+from heist.store.queries import Logged, Queries
+from heist.web.elsewhere import Elsewhere
 
 PAGE = 500
 CHANNEL_BYTES = 1_000_000
@@ -85,8 +86,12 @@ class Live:
         self._channels: dict[str | None, Channel] = {}
         self._spoken: dict[str, e.MessageDelta] = {}
         self._waiting: dict[str, e.MessageDelta] = {}
+        self._elsewhere = Elsewhere(queries, self._hear, self._hear_row)
 
     def hear(self, recorded: Recorded) -> None:
+        self._elsewhere.hear(recorded)
+
+    def _hear(self, recorded: Recorded) -> None:
         event = recorded.event
         session_id = event.session_id
         if session_id is None:
@@ -100,6 +105,12 @@ class Live:
         self._add(session_id, recorded)
         if event.kind.startswith("session."):
             self._add(None, recorded)
+
+    def _hear_row(self, row: Logged) -> None:
+        """What another process has written."""
+        for channel in (row.session_id, None) if row.kind.startswith("session.") else (row.session_id,):
+            if row.session_id is not None and (listeners := self._channels.get(channel)):
+                listeners.add(Frame(row.seq, row.json, row.kind))
 
     def _add(self, channel: str | None, recorded: Recorded) -> None:
         if listeners := self._channels.get(channel):
@@ -146,6 +157,7 @@ class Live:
         channel.clients += 1
         self._open += 1
         try:
+            await self._elsewhere.begin()
             while True:
                 position = channel.end
                 async for frame in self._logged(session_id, after):
@@ -161,6 +173,8 @@ class Live:
                             yield frame
         finally:
             self._open -= 1
+            if not self._open:
+                self._elsewhere.end()
             channel.clients -= 1
             if not channel.clients:
                 self._channels.pop(session_id, None)

@@ -18,6 +18,7 @@ from heist.store import tables
 from heist.store.audit import Audit
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
+from tests.conftest import NO_TABLE
 from tests.strategies import message, quarantined, released, session_started, tool_called
 
 pytestmark = pytest.mark.anyio
@@ -25,8 +26,8 @@ AT = "2026-01-01T00:00:00.000000Z"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    engine = connect(f"sqlite:///{tmp_path}/audit.db")
+def engine(database_url: str) -> Engine:
+    engine = connect(database_url)
     upgrade(engine)
     return engine
 
@@ -129,7 +130,9 @@ async def test_of_two_processes_that_take_a_session_over_one_succeeds(audit: Aud
     assert rows(engine, tables.sessions)[0]["process"] == 7
 
 
-async def test_a_database_that_is_locked_for_long_loses_the_batch_whole(engine: Engine, tmp_path: Path) -> None:
+async def test_a_database_that_is_locked_for_long_loses_the_batch_whole(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/audit.db")
+    upgrade(engine)
     listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout=10"))
     engine.dispose()  # a connection that is kept in the pool would still wait for ten seconds
     audit = Audit(engine)
@@ -177,12 +180,12 @@ async def test_two_writers_of_one_file_share_the_numbers(engine: Engine) -> None
     assert sorted(seqs) == list(range(1, 41))
 
 
-async def test_a_full_disk_is_one_sentence_and_what_was_stored_stays(audit: Audit, engine: Engine) -> None:
+async def test_what_cannot_be_written_is_one_sentence_and_what_was_stored_stays(audit: Audit, engine: Engine) -> None:
     await keep(audit, session_started("s1"))
     with engine.connect() as connection:
         connection.exec_driver_sql("ALTER TABLE messages RENAME TO gone")
         connection.commit()
-    with pytest.raises(StoreError, match="the audit could not be written: no such table"):
+    with pytest.raises(StoreError, match=f"the audit could not be written: {NO_TABLE}"):
         await keep(audit, message("s1", 1, "a"))
     assert len(rows(engine, tables.events)) == 1
 

@@ -1,6 +1,5 @@
 """Registrations: who may ask for tokens, and which tokens are no longer good."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +9,7 @@ from heist.store.clients import GRACE, Registrations
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
 from heist.store.queries import ClientRow, Queries
+from tests.conftest import NO_TABLE
 
 pytestmark = pytest.mark.mission("S1")
 
@@ -26,8 +26,8 @@ class Store(NamedTuple):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    engine = connect(f"sqlite:///{tmp_path}/heist.db")
+def store(database_url: str) -> Store:
+    engine = connect(database_url)
     upgrade(engine)
     return Store(Registrations(engine), Queries(engine))
 
@@ -105,9 +105,9 @@ def test_a_revocation_outlives_its_token_by_a_while_and_is_then_forgotten(store:
     assert store.queries.is_revoked("between")
 
 
-def test_a_database_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
-    registrations = Registrations(connect(f"sqlite:///{tmp_path}/empty.db"))
-    sentence = "the database could not be written: no such table"
+def test_a_database_that_is_gone_is_one_sentence(database_url: str) -> None:
+    registrations = Registrations(connect(database_url))
+    sentence = f"the database could not be written: {NO_TABLE}"
     with pytest.raises(StoreError, match=sentence):
         registrations.add("a", "a", HASH, "", AT)
     with pytest.raises(StoreError, match=sentence):

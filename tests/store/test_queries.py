@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -14,15 +13,16 @@ from heist.store.clients import Registrations
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
 from heist.store.queries import Queries, ToolUse
+from tests.conftest import NO_TABLE
 from tests.strategies import message, session_started, tool_called
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def queries(tmp_path: Path) -> AsyncGenerator[Queries]:
+async def queries(database_url: str) -> AsyncGenerator[Queries]:
     """Five sessions, the odd ones over, each with two messages; the third and fourth began in the same instant."""
-    engine = connect(f"sqlite:///{tmp_path}/q.db")
+    engine = connect(database_url)
     upgrade(engine)
     audit = Audit(engine)
     audit.open()
@@ -68,17 +68,17 @@ async def test_one_session_is_found_or_is_none(queries: Queries) -> None:
     assert queries.session("s9") is None
 
 
-async def test_a_database_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="the audit could not be read: no such table"):
-        Queries(connect(f"sqlite:///{tmp_path}/empty.db")).last_seq()
+async def test_a_database_that_is_gone_is_one_sentence(database_url: str) -> None:
+    with pytest.raises(StoreError, match=f"the audit could not be read: {NO_TABLE}"):
+        Queries(connect(database_url)).last_seq()
 
 
 AT = "2026-01-01T00:00:0{}.000000Z"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    engine = connect(f"sqlite:///{tmp_path}/outside.db")
+def engine(database_url: str) -> Engine:
+    engine = connect(database_url)
     upgrade(engine)
     return engine
 

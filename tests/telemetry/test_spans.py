@@ -266,3 +266,12 @@ def test_names_are_those_of_the_conventions() -> None:
     }
     ours = {value for name, value in vars(n).items() if name.isupper()}
     assert {name for name in ours if not name.startswith("heist.")} <= known
+
+
+async def test_a_verdict_that_somebody_asks_for_is_looked_at_in_the_trace_of_its_session(
+    runtime: Runtime, collector: Collector
+) -> None:
+    session_id = await played(runtime, Order(rounds=1, seed=7))
+    assert not only(collector).named("assess keywords")
+    await runtime.desk.assess(USER, session_id, "keywords")
+    assert [one.told[n.CONVERSATION] for one in only(collector).named("assess keywords")] == [session_id]

@@ -30,6 +30,7 @@ from heist.services.detection.quality import Quality
 from heist.services.detection.verdict import JudgeState, Reason, Verdict, answer
 from heist.services.plugins import Found
 from heist.store.queries import Queries, parsed
+from heist.telemetry.telemetry import Telemetry
 from heist.world import scenario as scenarios
 
 MOST = 2000
@@ -142,10 +143,11 @@ def ladder(settings: Detection, calibrations: Calibrations, folder: Path, bench:
 class Desk:
     """Reads its configuration when it is first asked; a file that has changed since is read anew at the next start."""
 
-    def __init__(self, folder: Path, queries: Queries, source: Source) -> None:
+    def __init__(self, folder: Path, queries: Queries, source: Source, telemetry: Telemetry) -> None:
         self._folder = folder
         self._queries = queries
         self._source = source
+        self._telemetry = telemetry
         self._opened: tuple[Detection, Calibrations, Bench, Found[Detector]] | None = None
         self._schemas: dict[str, Schema] = {}
         self._scored: dict[str, tuple[Scored, JudgedGame] | None] = {}
@@ -194,7 +196,8 @@ class Desk:
         principal.require(Scope.DETECTION)
         chosen = await asyncio.to_thread(self.named, name)
         stored = await asyncio.to_thread(self.stored, session_id)
-        return await chosen.assess(stored.case)
+        with self._telemetry.assessing(name, session_id):
+            return await chosen.assess(stored.case)
 
     async def assess_record(self, principal: Principal, record: Record, name: str = "rules") -> Verdict:
         """The verdict on what somebody tells."""

@@ -1,0 +1,178 @@
+"""Processes over one database: each knows which of the others live, and none writes for another."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import Engine, update
+
+from heist import events as e
+from heist.agents import sessions
+from heist.agents.sessions import Order
+from heist.errors import Conflict, StoreError
+from heist.runtime import Runtime
+from heist.settings import Settings
+from heist.store import tables
+from heist.store.audit import Audit
+from heist.store.engine import connect
+from heist.store.migrate import upgrade
+from heist.store.processes import DEAD_SECONDS, Place, Processes, here
+from tests.conftest import USER
+from tests.strategies import message, session_started
+
+pytestmark = pytest.mark.anyio
+ELSEWHERE = Place("web-2", "another machine", 1, 77)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    engine = connect(database_url)
+    upgrade(engine)
+    return engine
+
+
+def grow_old(engine: Engine, number: int, seconds: float) -> None:
+    seen = tables.processes.c.seen
+    with engine.begin() as connection:
+        connection.execute(
+            update(tables.processes).where(tables.processes.c.number == number).values(seen=seen - seconds)
+        )
+
+
+def test_a_process_lives_from_its_first_beat_until_it_leaves(engine: Engine) -> None:
+    mine, other = Processes(engine, 1, here()), Processes(engine, 2, ELSEWHERE)
+    assert mine.living(2) is None
+    other.beat()
+    assert mine.living(2) == "process 1 of web-2"
+    other.leave()
+    assert mine.living(2) is None
+
+
+def test_on_another_machine_one_that_is_silent_is_held_for_dead_until_it_beats_again(engine: Engine) -> None:
+    mine, other = Processes(engine, 1, here()), Processes(engine, 2, ELSEWHERE)
+    other.beat()
+    grow_old(engine, 2, DEAD_SECONDS - 5)
+    assert mine.living(2) is not None
+    grow_old(engine, 2, 6)
+    assert mine.living(2) is None
+    other.beat()
+    assert mine.living(2) is not None
+
+
+def test_on_this_machine_the_system_knows_and_no_silence_counts(engine: Engine) -> None:
+    place = here()
+    mine, twin = Processes(engine, 1, place), Processes(engine, 2, place)
+    twin.beat()
+    grow_old(engine, 2, DEAD_SECONDS * 9)
+    assert mine.living(2) is not None
+    later = Processes(engine, 3, place._replace(begun=place.begun + 1))  # the same pid, given to another process
+    later.beat()
+    assert mine.living(3) is None
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    gone = Processes(engine, 4, place._replace(pid=child.pid))
+    gone.beat()
+    assert mine.living(4) is None
+
+
+def test_the_same_pid_in_another_container_is_another_process(engine: Engine) -> None:
+    mine = Processes(engine, 1, ELSEWHERE)
+    other = Processes(engine, 2, ELSEWHERE._replace(space="a container", host="web-3"))
+    other.beat()
+    assert mine.living(2) == "process 1 of web-3"
+
+
+def test_who_is_silent_for_a_day_is_forgotten(engine: Engine) -> None:
+    old, new = Processes(engine, 1, ELSEWHERE), Processes(engine, 2, here())
+    old.beat()
+    grow_old(engine, 1, 90_000)
+    new.beat()
+    with engine.connect() as connection:
+        assert connection.scalars(tables.processes.select().with_only_columns(tables.processes.c.number)).all() == [2]
+
+
+@asynccontextmanager
+async def writer(engine: Engine) -> AsyncGenerator[Audit]:
+    audit = Audit(engine)
+    audit.open()
+    yield audit
+    audit.flush()
+    audit.close()
+
+
+async def keep(audit: Audit, *events: e.Event) -> list[int | BaseException]:
+    kept = [audit.keep(event, "2026-01-01T00:00:00.000000Z", e.body_of(event)) for event in events]
+    audit.flush()
+    return await asyncio.gather(*kept, return_exceptions=True)
+
+
+@pytest.mark.mission("B8", "B9")
+async def test_who_was_held_for_dead_writes_nothing_more_into_a_session_that_was_taken_over(engine: Engine) -> None:
+    async with writer(engine) as slow, writer(engine) as quick:
+        assert await keep(slow, session_started("s1"), session_started("s2"), message("s1", 1, "a")) == [1, 2, 3]
+        recovered = e.SessionRecovered(session_id="s1", process=2, before=1)
+        assert await keep(quick, recovered, message("s1", 2, "b")) == [4, 5]
+        late: list[e.Event] = [
+            message("s1", 2, "late"),
+            message("s2", 1, "mine"),
+            e.SessionFailed(session_id="s1", turns=1, error="x"),
+        ]
+        first, second, third = await keep(slow, *late)
+        assert (str(first), second, type(third)) == ("another process has taken the session s1 over", 6, StoreError)
+        again = e.SessionRecovered(session_id="s1", process=1, before=2)
+        assert await keep(slow, again, message("s1", 3, "c")) == [7, 8]
+        assert isinstance((await keep(quick, message("s1", 3, "late")))[0], StoreError)
+
+
+async def test_a_guess_may_be_told_by_any_process(engine: Engine) -> None:
+    async with writer(engine) as drives, writer(engine) as other:
+        await keep(drives, session_started("s1"))
+        assert await keep(other, e.GuessMade(session_id="s1", by="user", turns=0, agent=None)) == [2]
+        assert await keep(drives, message("s1", 1, "a")) == [3]
+
+
+@pytest.mark.mission("B9")
+async def test_two_houses_over_one_database_each_drive_their_own(settings: Settings) -> None:
+    async with Runtime(settings).opened() as first, Runtime(settings).opened() as second:
+        ids = [await house.sessions.start(USER, Order(paused=True, rounds=1)) for house in (first, second)]
+        for house in (first, second):
+            assert {row.session_id for row in await house.sessions.newest(USER, 9, None)} == set(ids)
+            assert await house.sessions.recover() == []
+        with pytest.raises(Conflict, match=rf"runs in another process \(process {os.getpid()} of .+\); steer it there"):
+            await second.sessions.resume(USER, ids[0])
+        await asyncio.gather(first.sessions.resume(USER, ids[0]), second.sessions.resume(USER, ids[1]))
+        await asyncio.gather(first.sessions.finished(ids[0]), second.sessions.finished(ids[1]))
+        log = first.queries.log(0, None, 1000)
+        assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
+        assert {row.status for row in await second.sessions.newest(USER, 9, None)} == {"completed"}
+
+
+@pytest.mark.mission("B8", "B9")
+async def test_a_house_brings_back_the_sessions_of_one_that_falls_silent(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = Runtime(settings)
+    far.sessions._house.processes._place = ELSEWHERE
+    monkeypatch.setattr(sessions, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(sessions, "DEAD_SECONDS", 0.1)
+    async with far.opened(recover=False), Runtime(settings).opened() as near:
+        session_id = await far.sessions.start(USER, Order(paused=True))
+        await asyncio.sleep(0.3)
+        assert [entry.kind for entry in near.queries.log(0, session_id, 9)][-1] == "session.paused"
+        patrol = far.sessions._patrol
+        assert patrol is not None
+        patrol.cancel()
+        grow_old(near.engine, far.sessions._house.processes.number, DEAD_SECONDS + 1)
+        async with asyncio.timeout(10):
+            while near.queries.log(0, session_id, 9)[-1].kind != "session.recovered":  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        with pytest.raises(StoreError, match="another process has taken the session"):
+            await far.sessions.resume(USER, session_id)
+        await near.sessions.resume(USER, session_id)
+        await near.sessions.finished(session_id)
+        assert [entry.kind for entry in near.queries.log(0, session_id, 1000)][-1] == "session.completed"
+        far.sessions._running.clear()
