@@ -151,11 +151,13 @@ class Sessions:
         principal.require(Scope.SESSION_CONTROL)
         past = await self.past(session_id)
         name = self._named(past.truth.seed, session_id, moment.model_dump_json())
-        forked = fork(past.log, past.places, past.secret, moment, name, principal.name, self._house.process)
+        process = self._house.processes.number
+        forked = fork(past.log, past.places, past.secret, moment, name, principal.name, process)
         conversation = Conversation(forked.started, past.truth, past.game)
         for event in forked.taken:
             conversation.apply(event)
         _check_room(session_id, conversation)
+        await asyncio.to_thread(self._house.processes.beat)
         orchestrator = await self._seat(conversation)
         try:
             await self._record(forked)
