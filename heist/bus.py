@@ -33,7 +33,7 @@ class Bus:
     def watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
 
-    def post(self, event: Event) -> asyncio.Future[int] | None:
+    def post(self, event: Event, taken: bool = False) -> asyncio.Future[int] | None:
         """Hands the event on and returns at once; events are kept in the order in which they are posted, soon. The
         future is done when the event is kept and told; None for what is never kept. What is sealed is told to nobody,
         and has the time of what was posted before it, so that no clock is read for it."""
@@ -49,7 +49,7 @@ class Bus:
                 self._last.add_done_callback(lambda _: self._tell(passing))
             return None
         self._last = self._keeper.keep(event, at, body)
-        self._last.add_done_callback(partial(self._kept, at, event, body))
+        self._last.add_done_callback(partial(self._kept, at, event, body, taken))
         return self._last
 
     def flush(self) -> None:
@@ -69,9 +69,9 @@ class Bus:
             await asyncio.wait([kept])  # not the future itself: who is cancelled here must not take the event along
             kept.result()
 
-    def _kept(self, at: str, event: Event, body: str, kept: asyncio.Future[int]) -> None:
+    def _kept(self, at: str, event: Event, body: str, taken: bool, kept: asyncio.Future[int]) -> None:
         if kept.exception() is None:
-            self._tell(Recorded(kept.result(), at, event, body))
+            self._tell(Recorded(kept.result(), at, event, body, taken))
 
     def _tell(self, recorded: Recorded) -> None:
         for watcher in self._watchers:

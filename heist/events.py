@@ -74,10 +74,20 @@ class Memory(BaseModel):
     summariser: Voice | None = None
 
 
+class Origin(BaseModel):
+    """The moment that a fork went on from: row `seq` of the log of another session, when `turn` turns were over."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    session_id: str
+    seq: int
+    turn: int
+
+
 class SessionStarted(SessionFact):
     """Holds all that a session depends on besides the scenario's file and what is sealed (`mole.assigned`), so that the
     log can bring it back. `tools` are the only ones that its agents may be offered; None is all that there are.
-    `variant` is the arm of a comparison that it was dealt to, None where nothing is compared."""
+    `variant` is the arm of a comparison that it was dealt to, None where nothing is compared. A session with a `fork`
+    is a re-execution: its log up to that moment is taken over from the other's."""
 
     kind: Literal["session.started"] = "session.started"
     crew: str
@@ -100,6 +110,7 @@ class SessionStarted(SessionFact):
     memory: Memory = Memory()
     budget: Budget = Budget()
     variant: str | None = None
+    fork: Origin | None = None
     by: str
     process: int
 
@@ -546,7 +557,8 @@ class Act(BaseModel):
 class MoleRevealed(SessionFact):
     """All that was sealed, once the game is over. `result`: the guess was right (SUCCESS), it was wrong (FAILURE), or
     nobody was accused and there was a mole (BUSTED). `damage` is the share of `holder`, whoever carried the arm's own
-    brief, in what is missing to the `reference`."""
+    brief, in what is missing to the `reference`. A `fork_of` another session is no game of its own: who the mole is was
+    told before."""
 
     kind: Literal["mole.revealed"] = "mole.revealed"
     result: Literal["SUCCESS", "FAILURE", "BUSTED"]
@@ -565,6 +577,7 @@ class MoleRevealed(SessionFact):
     facts: dict[str, str | int]
     seed: int
     by: str
+    fork_of: str | None = None
 
 
 ENDS = ("session.completed", "session.stopped", "session.failed")
@@ -619,12 +632,14 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class Recorded(NamedTuple):
-    """An event with its place in the log; `seq` is None for what is never stored."""
+    """An event with its place in the log; `seq` is None for what is never stored. What a fork has `taken` over from
+    another session happened there, and has been counted."""
 
     seq: int | None
     at: str
     event: Event
     body: str
+    taken: bool = False
 
     @property
     def json(self) -> str:

@@ -1,14 +1,15 @@
 """What a turn costs beside the model: heist against the bare client, in one run, against one fast fake server.
 
-`python -m tests.bench` (or `make bench`) prints five tables:
+`python -m tests.bench` (or `make bench`) prints six tables:
 
 1. CPU and wall time per turn, one conversation after another on one event loop: the bare `openai` client (last five
    messages as context; every third turn a tool call and its follow-up), the same streaming, and a whole heist turn with
    everything on: token verified, tool run, events on disk (WAL, synchronous=FULL), watchers told, words streamed.
 2. Verify a token and call a tool by each of the three doors; see `tests/bench_doors.py`.
-3. The same turn without telemetry, with it off, with figures, and with spans on their way to a collector.
-4. What figures cost on a million messages; see `tests/bench_figures.py`.
-5. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
+3. What it costs to tell 500 browsers of one session; see `tests/bench_streams.py`.
+4. The same turn without telemetry, with it off, with figures, and with spans on their way to a collector.
+5. What figures cost on a million messages; see `tests/bench_figures.py`.
+6. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
 
 The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on
 shared machines are noisy: read the ratios.
@@ -41,8 +42,10 @@ from heist.web.live import Live
 from heist.web.metrics import Metrics
 from tests import bench_figures
 from tests.bench_doors import doors
+from tests.bench_streams import streams
 
 TURNS = 30
+CLIENTS = 500
 CALCULATOR = {
     "type": "function",
     "function": {
@@ -262,6 +265,12 @@ def main() -> None:
     for name, door in calls.items():
         ratio = door.milliseconds / calls["in process"].milliseconds
         table.add_row(name, f"{door.milliseconds:.3f}", f"{ratio:.1f}")
+    out.print(table)
+    alone, followed, cut = asyncio.run(streams(CLIENTS))
+    table = Table("", "events", "CPU µs/event", "KiB/client", title=f"One session told to {CLIENTS} clients")
+    for name, one in (("all the time", followed), ("each cut three times", cut)):
+        cpu = (one.cpu - alone.cpu) / one.events * 1e6
+        table.add_row(name, f"{one.events:,}", f"{cpu:.0f}", f"{followed.memory / 1024:.0f}")
     out.print(table)
     with running("-m", "tests.fake_server", "--delay", "0") as url, running("-c", SINK) as collector:
         told = uvloop.run(watched(url, collector))

@@ -12,14 +12,14 @@ from heist.web.pages import STATIC
 
 DEMO = STATIC / "demo.json"
 ORDER = ("--seed", "11", "--rounds", "1", "--mole", "random", "--strategy", "false_info", "--rate", "9")
-KINDS = ("session.started", "round.started", "message.completed", "tool.called", "plan.changed", "mole.revealed")
-DROPPED = {
-    "session.started": ("goal", "memory", "budget", "process", "server", "llm", "tools", "context", "crew"),
-    "message.completed": ("role", "form", "model_calls", "cached_tokens", "model"),
-    "tool.called": ("form", "fault"),
-    "mole.revealed": ("briefs", "facts", "seed", "acts", "by", "strategy", "damage"),
+KEPT = {
+    "session.started": ("seats", "simulated"),
+    "message.completed": ("turn", "round", "agent", "text", "completion_tokens", "estimated", "milliseconds"),
+    "tool.called": ("turn", "agent", "tool", "arguments", "result", "success"),
+    "plan.changed": ("agent", "slot", "value"),
+    "mole.revealed": ("mole", "outcome"),
 }
-LONGEST = 160
+LONGEST = 60
 """Characters of a tool's result: the rest is in the bank's papers, which a visitor has not asked for."""
 
 
@@ -32,17 +32,16 @@ def recorded() -> str:
             command, check=True, capture_output=True, env={**os.environ, "HEIST_LLM": "simulated"}, cwd=folder
         )
         events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    kept = [shortened(event) for event in events if event["kind"] in KINDS]
+    kept = [shortened(event) for event in events if event["kind"] in KEPT]
     return "[\n" + ",\n".join(json.dumps(event, separators=(",", ":")) for event in kept) + "\n]\n"
 
 
 def shortened(event: dict[str, Any]) -> dict[str, Any]:
-    dropped = {"session_id", "at", *DROPPED.get(event["kind"], ())}
-    kept = {key: value for key, value in event.items() if key not in dropped}
-    if "result" in kept and event["kind"] == "tool.called":
+    kept = {key: event[key] for key in ("kind", *KEPT[event["kind"]])}
+    if "result" in kept:
         kept["result"] = kept["result"][:LONGEST]
     if "seats" in kept:
-        kept["seats"] = [{key: seat[key] for key in ("name", "role", "scopes")} for seat in kept["seats"]]
+        kept["seats"] = [{"name": seat["name"]} for seat in kept["seats"]]
     return kept
 
 

@@ -68,6 +68,8 @@ class Games:
                 raise Conflict(f"the guess of {session_id} is made; {when}")
             if agent is not None:
                 conversation.check_agent(agent)
+            if conversation.over:
+                await self._check_origin(conversation)
             made = GuessMade(session_id=session_id, by=principal.name, turns=conversation.turns, agent=agent)
             await self._bus.publish(made)
             conversation.apply(made)
@@ -126,7 +128,15 @@ class Games:
             raise Conflict(f"the game of {session_id} is over: its log tells all")
         return past
 
+    async def _check_origin(self, conversation: Conversation) -> None:
+        """Raises `Conflict` for a fork of a session whose game is not over: the reveal of one tells that of the
+        other."""
+        origin = conversation.session.fork
+        if origin is not None and await asyncio.to_thread(self._queries.is_sealed, origin.session_id):
+            raise Conflict(f"this is a fork of {origin.session_id}, which has the same mole; end that game first")
+
     async def _end(self, past: Past, conversation: Conversation, by: str) -> None:
+        await self._check_origin(conversation)
         strategies = (await asyncio.to_thread(mole.read, self._config)).strategies
         strategy = past.truth.strategy or ""
         title = strategies[strategy].title if strategy in strategies else strategy

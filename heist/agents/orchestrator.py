@@ -55,6 +55,8 @@ class Orchestrator:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> "asyncio.Task[None]":
+        for agent in self.conversation.quarantined:
+            self._agents[agent].suspend()
         with within(Here(self.session_id)):
             self._task = asyncio.create_task(self._run(), name=self.session_id)
         return self._task
@@ -228,8 +230,6 @@ class Orchestrator:
         """Takes over a session that the process `before` left: closes its turn in hand and leaves it paused."""
         async with self._control:
             await self._publish(e.SessionRecovered(session_id=self.session_id, process=process, before=before))
-            for agent in self.conversation.quarantined:
-                self._agents[agent].suspend()
             await self._cut("the process was gone")
 
     async def fail(self, error: str) -> None:

@@ -74,6 +74,7 @@ def ending(
         facts=dict(game.values),
         seed=truth.seed,
         by=by,
+        fork_of=conversation.session.fork.session_id if conversation.session.fork else None,
     )
     return [*steps, decided, revealed]
 

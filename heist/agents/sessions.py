@@ -17,6 +17,7 @@ from heist.agents import mole
 from heist.agents.agent import Agent
 from heist.agents.archivist import Archivist
 from heist.agents.conversation import Conversation
+from heist.agents.forks import Fork, Moment, fork
 from heist.agents.hindsight import Seen, moment, seen
 from heist.agents.orchestrator import Orchestrator
 from heist.bus import Bus
@@ -94,9 +95,10 @@ class House(NamedTuple):
 
 
 class Past(NamedTuple):
-    """A session as it is on record: its log, and what is sealed."""
+    """A session as it is on record: its log with the row numbers (`places`), and what is sealed."""
 
     log: Sequence[e.Event]
+    places: Sequence[int]
     secret: Sequence[e.Event]
     truth: e.MoleAssigned
     game: Game
@@ -180,13 +182,52 @@ class Sessions:
             found.append(("detection", problem))
         return [e.ServiceMissing(session_id=session_id, part=part, why=e.sound(why)) for part, why in found]
 
+    async def fork(self, principal: Principal, session_id: str, moment: Moment) -> str:
+        """Starts a session that goes on from a moment of this one, running or over, as a re-execution: with the same
+        seats, seed, bank and mole, by the models and tools that there are now. Answers its id. Raises `NotFound`,
+        `Invalid`, `ModelError`, or `Conflict` when nothing could follow."""
+        principal.require(Scope.SESSION_CONTROL)
+        past = await self.past(session_id)
+        name = self._named(past.truth.seed, session_id, moment.model_dump_json())
+        process = self._house.processes.number
+        forked = fork(past.log, past.places, past.secret, moment, name, principal.name, process)
+        conversation = Conversation(forked.started, past.truth, past.game)
+        for event in forked.taken:
+            conversation.apply(event)
+        _check_room(session_id, conversation)
+        await asyncio.to_thread(self._house.processes.beat)
+        orchestrator = await self._seat(conversation)
+        try:
+            await self._record(forked)
+            if moment.paused:
+                await orchestrator.pause(principal.name, "a fork waits to be resumed")
+        except StoreError:
+            self._clear(orchestrator)
+            raise
+        self._drive(orchestrator)
+        return orchestrator.session_id
+
+    async def _record(self, fork: Fork) -> None:
+        """Posts all at once, so that no other session's events come between; returns when they are kept."""
+        bus = self._house.bus
+        posted = [bus.post(fork.started), *(bus.post(event, taken=True) for event in (*fork.taken, *fork.sealed))]
+        kept = [future for future in posted if future is not None]
+        bus.flush()
+        await asyncio.wait(kept)
+        for future in kept:
+            future.result()
+
+    def _named(self, seed: int, *ordered: str) -> str:
+        """A new session's id."""
+        moment = self._house.clock.now().strftime("%Y%m%d_%H%M%S")
+        return f"heist_{moment}_{self._house.name(seed, *ordered)}"
+
     async def _started(
         self, order: Order, crew: crews.Crew, scenario: Scenario, by: str, seed: int
     ) -> e.SessionStarted:
         model = await self._house.source.model(crew.model.name, crew.model.llm)
-        moment = self._house.clock.now().strftime("%Y%m%d_%H%M%S")
         return e.SessionStarted(
-            session_id=f"heist_{moment}_{self._house.name(seed, order.model_dump_json())}",
+            session_id=self._named(seed, order.model_dump_json()),
             crew=order.crew,
             scenario=crew.scenario,
             title=scenario.title,
@@ -362,7 +403,8 @@ class Sessions:
         truth = next((event for event in secret if isinstance(event, e.MoleAssigned)), None)
         if truth is None:
             raise Conflict(f"what was sealed of the session {session_id} is missing, so it cannot be brought back")
-        return Past(parsed(session_id, [row.body for row in log_rows]), secret, truth, _game(scenario, truth))
+        events = parsed(session_id, [row.body for row in log_rows])
+        return Past(events, [row.seq for row in log_rows], secret, truth, _game(scenario, truth))
 
     async def row(self, session_id: str) -> SessionRow:
         row = await asyncio.to_thread(self._house.queries.session, session_id)
@@ -483,6 +525,17 @@ def _game(scenario: Scenario, truth: e.MoleAssigned) -> Game:
     now."""
     drawn = draw(scenario, None if truth.fixed else truth.seed)
     return replace(drawn, values={**drawn.values, **truth.facts})
+
+
+def _check_room(session_id: str, conversation: Conversation) -> None:
+    """Raises `Conflict` when no turn could follow."""
+    if conversation.turns >= conversation.total:
+        raise Conflict(
+            f"the session {session_id} had taken all of its {conversation.total} turns; go back to an earlier moment"
+        )
+    if reached := conversation.spent.beyond(conversation.session.budget):
+        of, limit, _ = reached
+        raise Conflict(f"the session {session_id} had reached its budget of {limit} {of}; go back to an earlier moment")
 
 
 def _clean(what: str, text: str, longest: int, shortest: int) -> str:

@@ -391,7 +391,7 @@ class Writer:
                     turns[event.session_id] = event.turn
                 case e.ToolCalled():
                     rows[tables.tool_usage].append(_tool_row(event, at, seq))
-                case e.MoleRevealed():
+                case e.MoleRevealed(fork_of=None):
                     rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
                     ended = at if event.kind in e.ENDS else None

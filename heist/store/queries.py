@@ -180,11 +180,16 @@ class Queries:
         """Sessions that are over, with a guess and without a reveal: there are some only after a kill."""
         over = sessions.c.status.in_(["completed", "stopped", "failed"])
         made = select(events.c.session_id).where(events.c.kind == "guess.made")
-        revealed = select(games.c.session_id)
+        revealed = select(events.c.session_id).where(events.c.kind == "mole.revealed")
         some = select(sessions.c.session_id).where(
             over, sessions.c.session_id.in_(made), sessions.c.session_id.not_in(revealed)
         )
         return [row.session_id for row in self._rows(some)]
+
+    def is_sealed(self, session_id: str) -> bool:
+        """Whether there is such a session, and its game is not over."""
+        told = events.c.session_id == session_id, events.c.kind == "mole.revealed"
+        return self.session(session_id) is not None and not self._rows(select(events.c.seq).where(*told))
 
     def sealed(self, session_id: str) -> list[str]:
         """The bodies of the events of a session that nobody is to see before its reveal, in order."""

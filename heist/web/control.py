@@ -14,6 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from heist import __version__
 from heist.agents import crew as crews
+from heist.agents.forks import Moment
 from heist.agents.games import Games
 from heist.agents.hindsight import Seen
 from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order, Sessions
@@ -238,6 +239,15 @@ def router(
     )
     async def stop(principal: User, session_id: str, now: bool = False) -> None:
         await sessions.stop(principal, session_id, now)
+
+    @routes.post(
+        "/sessions/{session_id}/fork",
+        status_code=201,
+        summary="Start a session that goes on from a moment of this one",
+        responses=steered,
+    )
+    async def fork(principal: User, session_id: str, moment: Moment | None = None) -> Started:
+        return Started(session_id=await sessions.fork(principal, session_id, moment or Moment()))
 
     @routes.post(
         "/sessions/{session_id}/commands", status_code=202, summary="Order an agent in its next turn", responses=steered

@@ -100,6 +100,8 @@ class Metrics:
         ProcessCollector(registry=registry)
 
     def hear(self, recorded: Recorded) -> None:
+        if recorded.taken:
+            return
         match recorded.event:
             case e.SessionStarted() | e.SessionResumed() | e.SessionRecovered() | e.SessionPaused() as event:
                 self._sessions[event.session_id] = _status(event)

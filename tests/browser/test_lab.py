@@ -32,6 +32,27 @@ def test_the_lab_lists_all_sessions_with_their_results_after_the_reveal(page: Pa
     expect(rows).to_have_count(1)
 
 
+@pytest.mark.mission("S13")
+def test_the_lab_tells_how_right_the_rules_were_with_intervals_and_the_games_behind_them(page: Page) -> None:
+    page.goto("/lab")
+    expect(page.locator("#page")).to_contain_text("No game is over yet.")
+    told = over(page, seed=3, mole="hacker", rounds=1)
+    page.locator("#reveal").click()
+    expect(page.locator("#verdict")).to_contain_text("The mole was hacker")
+    untold = over(page, seed=4, mole="intel", rounds=1)
+    page.goto("/lab")
+    measures = page.get_by_role("table", name="Right and wrong, with 95 % intervals").locator("tbody tr")
+    expect(measures.filter(has_text="the first suspect is the mole")).to_have_count(1)
+    expect(page.get_by_role("img", name="Brier score by game")).to_be_visible()
+    games = page.get_by_role("table", name="Games that are over").locator("tbody tr")
+    expect(games).to_have_count(1)
+    expect(games).to_contain_text(told)
+    assert untold not in (games.first.text_content() or "")
+    measures.filter(has_text="the first suspect is the mole").get_by_role("link").click()
+    expect(page.get_by_role("table", name="All sessions").locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("table", name="All sessions")).to_contain_text(told)
+
+
 def test_two_sessions_stand_side_by_side_with_the_place_where_they_part(page: Page, house: House) -> None:
     one, other = over(page, seed=3), over(page, seed=4)
     page.goto("/lab")

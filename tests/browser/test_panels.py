@@ -201,6 +201,7 @@ def test_who_follows_whom_and_who_names_whom_are_counted_from_the_log(page: Page
     for label, expected in (("Who follows whom", follows), ("Who names whom", named)):
         figure = page.locator("figure", has_text=label)
         figure.locator("summary").click()
+        expect(figure.locator("tbody tr")).to_have_count(len(names))
         cells = [row.locator("td").all_inner_texts() for row in figure.locator("tbody tr").all()]
         assert cells == [[one, *(str(expected[one, other]) for other in names)] for one in names]
 
@@ -254,13 +255,13 @@ def test_what_an_agent_saw_is_told_without_its_brief_until_the_reveal(page: Page
     watching(page, rounds=1, seed=3, mole="hacker")
     see(page, "completed")
     dialog = page.locator("dialog")
-    page.get_by_role("button", name="What hacker saw in turn 2").click()
+    page.get_by_role("button", name="what it saw: hacker in turn 2").click()
     dialog.locator("details", has_text="brief").locator("summary").first.click()
     expect(dialog).to_contain_text("sealed until the reveal")
     page.keyboard.press("Escape")
     page.locator("#reveal").click()
     expect(page.locator("#verdict")).to_contain_text("The mole was hacker")
-    page.get_by_role("button", name="What hacker saw in turn 2").click()
+    page.get_by_role("button", name="what it saw: hacker in turn 2").click()
     expect(dialog).to_contain_text("tokens")
     expect(dialog).not_to_contain_text("sealed until the reveal")
 

@@ -47,6 +47,13 @@ def test_a_player_notes_suspicions_guesses_once_and_sees_who_was_nearer(page: Pa
     row = page.get_by_role("table", name="Brier scores").locator("tbody tr")
     expect(row).to_contain_text(["you0.02", "the detector"])
     expect(page.get_by_role("img", name="Your suspicion by turn")).to_be_visible()
+    own = float(row.first.locator("td").last.text_content() or "")
+    page.goto("/play")
+    games = page.get_by_role("table", name="Games that are over").locator("tbody tr")
+    expect(games).to_contain_text([session_id])
+    expect(games.locator("td").last).to_have_text(f"{own:g}")
+    measures = page.get_by_role("table", name="Right and wrong, with 95 % intervals")
+    expect(measures).to_contain_text("Brier score of the player")
 
 
 def test_a_blind_page_asks_for_no_word_of_the_detector_and_gets_it_after_the_reveal(visit: Visit, house: House) -> None:
@@ -83,7 +90,7 @@ def test_the_page_of_play_starts_a_blind_game_and_tells_what_came_of_games(page:
     page.goto("/play")
     expect(page.get_by_role("table", name="Games by arm and strategy").locator("tbody tr")).to_have_count(1)
     expect(page.locator("#page")).to_contain_text("0 of 1 guesses were right")
-    page.get_by_role("link", name="1", exact=True).click()
+    page.get_by_role("link", name="1", exact=True).first.click()
     expect(page.get_by_role("link", name=session_id)).to_be_visible()
     page.goto("/play")
     page.get_by_role("button", name="Start a blind game").click()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from heist import events as e
-from tests.browser.conftest import Visit, log, said, see, shown, start, told, watching
+from tests.browser.conftest import Visit, Watch, log, said, see, shown, start, told, watching
 from tests.conftest import House
 
 pytestmark = pytest.mark.browser
@@ -180,3 +180,29 @@ def test_the_fold_over_a_log_by_pages_is_the_fold_over_the_stream(page: Page) ->
         session_id,
     )
     assert same
+
+
+@pytest.mark.mission("S13")
+def test_a_fork_from_a_moment_says_where_it_comes_from_and_goes_on_when_it_is_let(
+    page: Page, house: House, watch: Watch
+) -> None:
+    watch.expect("409")
+    session_id = watching(page, rounds=2, seed=3)
+    see(page, "completed")
+    before = shown(page)
+    page.get_by_role("button", name="Fork from here").click()
+    expect(page.get_by_role("alert")).to_contain_text("had taken all of its 12 turns; go back to an earlier moment")
+    at = next(row.seq for row in house.runtime.queries.log(0, session_id, 10_000) if '"turn":8,' in row.body)
+    page.goto(f"/s/{session_id}?at={at}")
+    expect(page.locator("article.turn")).to_have_count(8)
+    page.get_by_role("button", name="Fork from here").click()
+    expect(page.locator("#goal")).to_contain_text(f"This is a fork of {session_id} at turn 7, a re-execution.")
+    see(page, "paused")
+    assert shown(page) == before[:7]
+    page.keyboard.press("Space")
+    see(page, "completed")
+    assert shown(page) == before
+    expect(page.locator("#activity")).to_contain_text(f"a fork of {session_id} at turn 7")
+    page.locator("#goal a").click()
+    expect(page.locator("article.turn")).to_have_count(7)
+    assert f"/s/{session_id}?at=" in page.url

@@ -378,9 +378,48 @@ def test_a_game_over_http_from_the_suspicion_to_the_reveal(browser: TestClient) 
     assert "text" not in ways[0]
 
 
-def test_nobody_without_a_login_gets_to_the_game(client: TestClient) -> None:
-    for path, body in (("guess", {"agent": None}), ("reveal", {}), ("suspicions", {"agents": {}, "nobody": 1})):
+def test_nobody_without_a_login_gets_to_the_game_or_a_fork(client: TestClient) -> None:
+    for path, body in (
+        ("guess", {"agent": None}),
+        ("reveal", {}),
+        ("fork", {}),
+        ("suspicions", {"agents": {}, "nobody": 1}),
+    ):
         answer = client.post(f"/api/sessions/heist_x/{path}", json=body, headers={"Sec-Fetch-Site": "same-origin"})
         assert answer.status_code == 401
     for path in ("/api/games", "/api/strategies"):
         assert client.get(path).status_code == 401
+
+
+@pytest.mark.mission("S13")
+def test_a_session_is_forked_from_a_moment_and_says_so(browser: TestClient) -> None:
+    session_id = start(browser, rounds=1)
+    finished(browser, session_id)
+    answer = browser.post(f"/api/sessions/{session_id}/fork", json={"turn": 4})
+    assert answer.status_code == 201
+    fork = answer.json()["session_id"]
+    events = browser.get(f"/api/sessions/{fork}/log").json()["events"]
+    assert events[0]["fork"]["session_id"] == session_id
+    assert events[0]["fork"]["turn"] == 4
+    assert browser.get(f"/api/sessions/{fork}").json()["num_turns"] == 4
+    assert browser.get(f"/api/sessions/{fork}").json()["status"] == "paused"
+    assert browser.post(f"/api/sessions/{fork}/resume").status_code == 204
+    finished(browser, fork)
+    last = browser.get(f"/api/sessions/{session_id}/log").json()["events"][-1]["seq"]
+    for body, status, sentence in (
+        ({"turn": 7}, 404, f"turn 7 of the session {session_id} is not over; it has taken 6"),
+        ({"seq": last + 999}, 404, f"there is no {last + 999}"),
+        ({"seq": last, "turn": 1}, 422, "a moment is a row of the log or a turn, and here both are given"),
+        ({}, 409, f"the session {session_id} had taken all of its 6 turns; go back to an earlier moment"),
+        ({"turn": -1}, 422, "greater than or equal to 0"),
+        ({"when": 1}, 422, "when"),
+    ):
+        refused = browser.post(f"/api/sessions/{session_id}/fork", json=body)
+        assert refused.status_code == status
+        assert sentence in refused.json()["detail"]
+    assert browser.post("/api/sessions/heist_x/fork").status_code == 404
+    refused = browser.post(f"/api/sessions/{fork}/reveal")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        f"this is a fork of {session_id}, which has the same mole; end that game first",
+    )

@@ -14,7 +14,7 @@ from heist.errors import ConfigError, Invalid, NotFound
 from heist.llm.model import Model
 from heist.llm.source import Source
 from heist.services.auth import Principal, Scope
-from heist.services.detection import calibration, case, config, detector
+from heist.services.detection import calibration, case, config, detector, quality
 from heist.services.detection.calibration import Calibrations
 from heist.services.detection.case import Called, Case, Deed, Member, Put, Said, Schema
 from heist.services.detection.config import Detection
@@ -25,6 +25,9 @@ from heist.services.detection.ladder.audit import Audit
 from heist.services.detection.ladder.hybrid import Bench, Hybrid, Judged
 from heist.services.detection.ladder.keywords import Keywords
 from heist.services.detection.ladder.rules import Rules
+from heist.services.detection.metrics import Scored
+from heist.services.detection.quality import Judged as JudgedGame
+from heist.services.detection.quality import Quality
 from heist.services.detection.verdict import JudgeState, Reason, Verdict, answer
 from heist.services.plugins import Found
 from heist.store.queries import Queries, parsed
@@ -169,6 +172,7 @@ class Desk:
         self._telemetry = telemetry
         self._opened: tuple[object, Parts] | None = None
         self._schemas: dict[str, Schema] = {}
+        self._scored: dict[str, tuple[Scored, JudgedGame] | None] = {}
 
     @property
     def parts(self) -> Parts:
@@ -261,6 +265,33 @@ class Desk:
         cuts = sorted({said.turn for said in stored.case.said})
         return [_moment(await chosen.assess(stored.case.until(turn))) for turn in cuts]
 
+    async def quality(self, principal: Principal, limit: int) -> Quality:
+        """How right the rules were about the newest games that are over, and the player beside them."""
+        principal.require(Scope.DETECTION)
+        return await asyncio.to_thread(self._quality, limit)
+
+    def _quality(self, limit: int) -> Quality:
+        """A game that is over stays as it is, so each is gone through once."""
+        told = self._reveals()[-limit:]
+        for one in told:
+            if one.session_id not in self._scored:
+                self._scored[one.session_id] = self._judged_game(one)
+        known = [found for one in told if (found := self._scored[one.session_id]) is not None]
+        games = [game for _, game in known]
+        return Quality(detector="rules", measures=quality.measures([one for one, _ in known], games), games=games)
+
+    def _judged_game(self, told: e.MoleRevealed) -> tuple[Scored, JudgedGame] | None:
+        game = self._game(told)
+        rules = quality.scored(game, self.rules)
+        if rules is None:
+            return None
+        noted = self._queries.log(0, told.session_id, kinds="suspicion.stated")
+        last = e.parse(noted[-1].body) if noted else None
+        player = None
+        if isinstance(last, e.SuspicionStated):
+            player = rules._replace(posterior=last.suspicions, nobody=last.nobody)
+        return rules, quality.judged(game, rules, player)
+
     def stored(self, session_id: str) -> Stored:
         """Blocks. Raises `NotFound`, or `Conflict` when the log holds what this version does not know."""
         rows = self._queries.log(0, session_id)
@@ -273,13 +304,15 @@ class Desk:
         return Stored(case.of(events, self.schema(first.scenario)), judged)
 
     def over(self) -> list[Over]:
-        """The games that are over and revealed, oldest first. Blocks."""
-        games = []
-        for row in self._queries.log(0, None, kinds="mole.revealed"):
-            told = e.parse(row.body)
-            assert isinstance(told, e.MoleRevealed)
-            games.append(Over(self.stored(told.session_id).case, told.arm, told.holder, told.strategy))
-        return games
+        """The games that are over and revealed, oldest first; no forks, which are much like another game. Blocks."""
+        return [self._game(told) for told in self._reveals()]
+
+    def _game(self, told: e.MoleRevealed) -> Over:
+        return Over(self.stored(told.session_id).case, told.arm, told.holder, told.strategy)
+
+    def _reveals(self) -> list[e.MoleRevealed]:
+        events = [e.parse(row.body) for row in self._queries.log(0, None, kinds="mole.revealed")]
+        return [event for event in events if isinstance(event, e.MoleRevealed) and event.fork_of is None]
 
     def schema(self, scenario: str) -> Schema | None:
         """What may be said of the scenario's facts; None when its file cannot be read any more."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from heist.errors import Invalid
 from heist.services.auth import DOCUMENTED, Principal
 from heist.services.detection.desk import Card, Desk, Moment, Record, Suggestion, suggestion
+from heist.services.detection.quality import Quality
 from heist.services.detection.verdict import Verdict
 from heist.services.documented import refusals
 
@@ -62,5 +63,9 @@ def router(desk: Desk, admit: Callable[[HTTPConnection], Awaitable[Principal]]) 
         principal: Caller, session_id: str, detector: Annotated[str, Query(max_length=64)] = "rules"
     ) -> list[Moment]:
         return await desk.history(principal, session_id, detector)
+
+    @routes.get("/quality", summary="How right the rules were in games that are over; needs detection:read")
+    async def quality(principal: Caller, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> Quality:
+        return await desk.quality(principal, limit)
 
     return routes

@@ -1,6 +1,6 @@
 // The floor plan of a job: its rooms and the ways between them, where the crew is, and what the plan says of a room.
 
-import { shape } from "./dom.js";
+import { svg } from "./dom.js";
 
 // `here` is where the crew is; `chosen` are the rooms that the plan names, with the slot that does.
 export function floor(places, here, chosen) {
@@ -8,14 +8,14 @@ export function floor(places, here, chosen) {
   const wide = Math.max(...rooms.map(([, room]) => room.at[0] + room.at[2])) * unit;
   const high = Math.max(...rooms.map(([, room]) => room.at[1] + room.at[3])) * unit;
   const middle = ([left, top, width, height]) => [(left + width / 2) * unit, (top + height / 2) * unit];
-  const words = (x, y, said, attributes) => shape("text", { x, y, "text-anchor": "middle", ...attributes }, said);
-  const drawing = shape("svg", { class: "drawn bank", role: "img", viewBox: `-1 -1 ${wide + 2} ${high + 2}`, "aria-label": said(here, chosen) },
-    ...rooms.map(([name, { at }]) => shape("rect", {
+  const words = (x, y, said, attributes) => svg.text({ x, y, "text-anchor": "middle", ...attributes }, said);
+  const drawing = svg.svg({ class: "drawn bank", role: "img", viewBox: `-1 -1 ${wide + 2} ${high + 2}`, "aria-label": said(here, chosen) },
+    ...rooms.map(([name, { at }]) => svg.rect({
       class: `room${name === here ? " here" : ""}`, x: at[0] * unit, y: at[1] * unit, width: at[2] * unit, height: at[3] * unit,
-    }, shape("title", {}, name))),
+    }, svg.title({}, name))),
     ...rooms.flatMap(([, { at, to }]) => to.map((other) => {
       const [[x1, y1], [x2, y2]] = [middle(at), middle(places[other].at)];
-      return shape("line", { class: "way", x1, y1, x2, y2 });
+      return svg.line({ class: "way", x1, y1, x2, y2 });
     })),
     ...rooms.flatMap(([name, { at }]) => {
       const [x, y] = middle(at);

@@ -1,7 +1,8 @@
 // The conversation: a turn as an article, what the reader looks for in it, and the words that evidence rests on.
 
-import { $, ask, button, call, element } from "./dom.js";
+import { $, api, ask, button, call, h, pill } from "./dom.js";
 
+const LONG = 300; // of more messages only those in view are laid out
 const drawn = new Map(), drawnAs = new Map(); // turn -> its article, and what that shows
 let words = [], lit = null, chosen = 0, state = null, id = "";
 
@@ -22,21 +23,21 @@ export function draw(now, touched) {
     }
     touched = state.turns.keys();
   }
+  $("feed").classList.toggle("long", state.turns.size > LONG);
   [...touched].filter((turn) => state.turns.has(turn)).sort((one, other) => one - other).forEach((turn) => drawTurn(state.turns.get(turn)));
 }
 
 export function article(turn, agent, opens, more = []) {
-  return element("article",
-    { class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}`, "data-opens": opens && `Round ${turn.round}` },
-    element("header", {},
-      element("span", { class: "shape", "aria-hidden": "true" }, agent.shape), " ",
-      element("strong", {}, turn.agent), " ",
-      element("a", { class: "meta", href: `#m${turn.turn}` }, `turn ${turn.turn}, round ${turn.round}`), " ",
-      element("span", { class: "meta" }, `· ${meta(turn)}`), ...more,
+  return h.article({ class: `turn c${agent.colour} ${turn.status}`, id: `m${turn.turn}`, "data-opens": opens && `Round ${turn.round}` },
+    h.header(
+      h.span({ class: "shape", "aria-hidden": "true" }, agent.shape), " ",
+      h.strong(turn.agent), " ",
+      h.a({ class: "meta", href: `#m${turn.turn}` }, `turn ${turn.turn}, round ${turn.round}`), " ",
+      h.span({ class: "meta" }, `· ${meta(turn)}`), ...more,
     ),
     ...turn.tools.map(drawTool),
-    turn.text ? element("p", {}, ...marked(turn)) : null,
-    turn.error ? element("p", { class: "error" }, `✕ ${turn.status === "interrupted" ? "cut off" : "no message"}: ${turn.error}`) : null,
+    turn.text ? h.p(...marked(turn)) : null,
+    turn.error ? h.p({ class: "error" }, `✕ ${turn.status === "interrupted" ? "cut off" : "no message"}: ${turn.error}`) : null,
   );
 }
 
@@ -50,7 +51,7 @@ function drawTurn(turn) {
   const agent = state.agents.get(turn.agent) ?? { shape: "?", colour: 0, role: "" };
   const opens = (turn.turn - 1) % (state.started?.seats.length ?? 1) === 0;
   const made = article(turn, agent, opens, [
-    turn.status === "done" ? button("what it saw", () => saw(turn.turn), { class: "saw", "aria-label": `What ${turn.agent} saw in turn ${turn.turn}` }) : null,
+    turn.status === "done" ? button("what it saw", () => saw(turn.turn), { class: "saw", "aria-label": `what it saw: ${turn.agent} in turn ${turn.turn}` }) : null,
   ]);
   made.hidden = !fits(turn);
   drawnAs.set(turn.turn, as(turn));
@@ -86,17 +87,17 @@ function meta(turn) {
 
 function drawTool(call) {
   const values = call.arguments && typeof call.arguments === "object" ? Object.values(call.arguments) : [call.arguments];
-  return element("details", { class: call.success ? "tool" : "tool failed" },
-    element("summary", {}, `${call.success ? "✓" : "✕"} ${call.tool}(${values.join(", ")})`,
-      call.success ? null : element("span", { class: "pill failed" }, call.fault)),
-    element("pre", {}, call.result),
+  return h.details({ class: call.success ? "tool" : "tool failed" },
+    h.summary(`${call.success ? "✓" : "✕"} ${call.tool}(${values.join(", ")})`,
+      call.success ? null : pill(call.fault, "failed")),
+    h.pre(call.result),
   );
 }
 
 function marked({ turn, text }) {
   const at = lit?.turn === turn && lit.quote ? text.indexOf(lit.quote) : -1;
   if (at < 0) return [text];
-  return [text.slice(0, at), element("mark", {}, lit.quote), text.slice(at + lit.quote.length)];
+  return [text.slice(0, at), h.mark(lit.quote), text.slice(at + lit.quote.length)];
 }
 
 // Shows a message, and in it the words that something rests on.
@@ -157,12 +158,12 @@ function fits(turn) {
 }
 
 async function saw(turn) {
-  const seen = await call(`/api/sessions/${encodeURIComponent(id)}/turns/${turn}/prompt`);
+  const seen = await call(api(id, `/turns/${turn}/prompt`));
   if (!seen) return;
   ask(`What ${seen.agent} saw in turn ${turn}`,
-    element("p", {}, `About ${seen.tokens} tokens; tools: ${seen.tools.join(", ") || "none"}.` +
+    h.p(`About ${seen.tokens} tokens; tools: ${seen.tools.join(", ") || "none"}.` +
       (seen.in_short.length ? ` In short: turns ${seen.in_short.map((span) => span.join("–")).join(", ")}.` : "") +
       (seen.left_out.length ? ` Not heard: turns ${seen.left_out.join(", ")}.` : "")),
-    ...seen.parts.map((part) => element("details", { open: part.name === "cue" ? "" : null },
-      element("summary", {}, `${part.name} · about ${part.tokens} tokens`), element("pre", {}, part.text))));
+    ...seen.parts.map((part) => h.details({ open: part.name === "cue" ? "" : null },
+      h.summary(`${part.name} · about ${part.tokens} tokens`), h.pre(part.text))));
 }

@@ -6,10 +6,8 @@ export const SHAPES = ["●", "■", "▲", "◆", "✚", "★"];
 export function empty() {
   return {
     started: null, status: "", why: "", stopping: false, round: 0, turns: new Map(), agents: new Map(), commands: new Map(), activity: [],
-    tokens: 0, estimated: false, calls: 0, refused: 0, failed: 0, end: "",
-    plan: new Map(), edits: new Map(), guess: null, steps: [], outcome: null, revealed: null,
-    seq: 0, before: "", follows: new Map(), names: new Map(), tools: new Map(), pulse: [], money: null,
-    suspicions: [], stated: [], evidence: [], models: new Map(),
+    tokens: 0, estimated: false, calls: 0, refused: 0, plan: new Map(), edits: new Map(), guess: null, steps: [], outcome: null, revealed: null,
+    seq: 0, before: "", follows: new Map(), names: new Map(), tools: new Map(), pulse: [], money: null, suspicions: [], stated: [], evidence: [],
   };
 }
 
@@ -23,153 +21,116 @@ export function fold(events) {
 // Changes `state` by one event; answers the number of the turn that it touched, if any.
 export function apply(state, event) {
   state.seq = event.seq ?? state.seq;
-  switch (event.kind) {
-    case "session.started": {
-      Object.assign(state, { started: event, status: "running" });
-      event.seats.forEach((seat, i) => state.agents.set(seat.name, {
-        ...seat, shape: SHAPES[i % SHAPES.length], colour: i % SHAPES.length, turns: 0, calls: 0, refused: 0, speaking: false,
-      }));
-      return note(state, event, `started by ${event.by}`);
-    }
-    case "session.paused":
-      state.status = "paused";
-      state.why = `by ${event.by}${event.reason ? `: ${event.reason}` : ""}`;
-      return note(state, event, `paused ${state.why}`);
-    case "session.stepped":
-      return note(state, event, `one turn let through by ${event.by}`);
-    case "session.resumed":
-      state.status = "running";
-      state.why = "";
-      return note(state, event, `resumed by ${event.by}`);
-    case "session.recovered":
-      state.status = "paused";
-      state.why = "after its server was gone";
-      return note(state, event, "brought back by the server, paused");
-    case "session.stopping":
-      state.stopping = true;
-      return note(state, event, `to be stopped by ${event.by} after the turn in hand`);
-    case "session.stopped":
-      return end(state, event, "stopped", `stopped by ${event.by} after ${event.turns} turns`);
-    case "session.completed":
-      return end(state, event, "completed", `completed: ${event.turns} turns, ${event.failed} without a word`);
-    case "session.failed":
-      return end(state, event, "failed", `failed: ${event.error}`);
-    case "round.started":
-      state.round = event.round;
-      return undefined;
-    case "message.started": {
-      agent(state, event.agent).speaking = true;
-      begin(turn(state, event)).round = event.round;
-      return event.turn;
-    }
-    case "message.delta": {
-      const spoken = begin(turn(state, event));
-      if (spoken.status === "speaking") spoken.text = spoken.text.slice(0, event.offset) + event.text;
-      return event.turn;
-    }
-    case "message.completed": {
-      const done = quiet(state, event, "done");
-      Object.assign(done, {
-        text: event.text, tokens: event.completion_tokens, estimated: event.estimated, ms: event.milliseconds, model: event.model,
-      });
-      hear(state, event);
-      state.tokens += event.prompt_tokens + event.completion_tokens;
-      state.estimated ||= event.estimated;
-      if (event.standing) stand(state, event.standing);
-      return event.turn;
-    }
-    case "message.failed": {
-      const failed = quiet(state, event, "failed");
-      failed.error = event.detail;
-      state.failed += 1;
-      note(state, event, `${event.agent} could not speak: ${event.detail}`);
-      return event.turn;
-    }
-    case "message.interrupted": {
-      const cut = quiet(state, event, "interrupted");
-      cut.error = event.reason;
-      note(state, event, `${event.agent} was cut off: ${event.reason}`);
-      return event.turn;
-    }
-    case "tool.called": {
-      state.calls += 1;
-      const use = state.tools.get(event.tool) ?? { ok: 0, failed: 0 };
-      use[event.success ? "ok" : "failed"] += 1;
-      state.tools.set(event.tool, use);
-      const caller = agent(state, event.agent);
-      caller.calls += 1;
-      if (!event.success) {
-        state.refused += 1;
-        caller.refused += 1;
-        note(state, event, `${event.tool} of ${event.agent} failed (${event.fault}): ${event.result}`);
-      }
-      if (event.turn === null) return note(state, event, `${event.agent} called ${event.tool} over ${event.form === "mcp" ? "MCP" : "HTTP"}`);
-      turn(state, event).tools.push(event);
-      return event.turn;
-    }
-    case "service.missing":
-      return note(state, event, `${event.part} missing: ${event.why}`);
-    case "model.warmed":
-      return note(state, event, event.error ? `${event.model} did not warm up: ${event.error}` : `${event.model} is warm after ${Math.round(event.milliseconds)} ms`);
-    case "memory.compressed":
-      return note(state, event, `turns ${event.first} to ${event.last} told in short for ${event.owner || "all"} (${event.by})`);
-    case "budget.reached":
-      return note(state, event, `the budget of ${event.limit} ${event.of} is reached`);
-    case "tool.added":
-      return note(state, event, `${event.by} switched ${event.tool} on`);
-    case "tool.removed":
-      return note(state, event, `${event.by} switched ${event.tool} off`);
-    case "agent.quarantined":
-      agent(state, event.agent).quarantined = true;
-      return note(state, event, `${event.agent} put in quarantine by ${event.by}${event.reason ? `: ${event.reason}` : ""}`);
-    case "agent.released":
-      agent(state, event.agent).quarantined = false;
-      return note(state, event, `${event.agent} released from quarantine by ${event.by}`);
-    case "access.refused":
-      return note(state, event, `${event.client} was refused at ${event.path}: ${event.detail}`);
-    case "command.issued":
-      state.commands.set(event.command, { ...event, delivered: null });
-      return note(state, event, `command ${event.command} to ${event.agent} by ${event.by}`);
-    case "command.delivered":
-      state.commands.get(event.command).delivered = event.turn;
-      return note(state, event, `command ${event.command} delivered to ${event.agent}`);
-    case "plan.changed":
-      state.plan.set(event.slot, event);
-      state.edits.set(event.slot, [...state.edits.get(event.slot) ?? [], event]);
-      return note(state, event, `${event.agent} set ${event.slot} to ${event.value}${event.before === null ? "" : `, it was ${event.before}`}`);
-    case "suspicion.updated":
-      return stand(state, event);
-    case "model.degraded":
-      state.models.set(event.server, event.reason);
-      return note(state, event, `${event.server} is given up on for a while: ${event.reason}`);
-    case "model.restored":
-      state.models.delete(event.server);
-      return note(state, event, `${event.server} answers again`);
-    case "suspicion.stated":
-      state.stated.push({ turn: event.turns, agents: event.suspicions, nobody: event.nobody });
-      return note(state, event, `${event.by} suspects somebody`);
-    case "guess.made":
-      state.guess = event;
-      return note(state, event, `${event.by} says: ${event.agent ?? "nobody"}`);
-    case "outcome.step":
-      state.steps.push(event);
-      return undefined;
-    case "outcome.decided":
-      state.outcome = event;
-      return note(state, event, `the plan was played out: ${event.outcome}, ${event.score} points of ${event.reference}`);
-    case "mole.revealed":
-      state.revealed = event;
-      return note(state, event, event.mole ? `the mole was ${event.mole}` : "there was no mole");
-    default:
-      return undefined;
-  }
+  const touched = CHANGES[event.kind]?.(state, event);
+  const said = [SAYS[event.kind]?.(event, state)].flat().filter(Boolean);
+  said.forEach((text) => state.activity.push({ at: event.at, text }));
+  return touched?.turn;
 }
+
+// What an event does to the state; the turn that it touches, if it is of one.
+const CHANGES = {
+  "session.started": (state, event) => {
+    Object.assign(state, { started: event, status: "running" });
+    event.seats.forEach((seat, i) => state.agents.set(seat.name, {
+      ...seat, shape: SHAPES[i % SHAPES.length], colour: i % SHAPES.length, turns: 0, calls: 0, refused: 0, speaking: false,
+    }));
+  },
+  "session.paused": (state, event) => { Object.assign(state, { status: "paused", why: `by ${event.by}${because(event)}` }); },
+  "session.resumed": (state) => { Object.assign(state, { status: "running", why: "" }); },
+  "session.recovered": (state) => { Object.assign(state, { status: "paused", why: "after its server was gone" }); },
+  "session.stopping": (state) => { state.stopping = true; },
+  "session.stopped": (state) => { state.status = "stopped"; },
+  "session.completed": (state) => { state.status = "completed"; },
+  "session.failed": (state) => { state.status = "failed"; },
+  "round.started": (state, event) => { state.round = event.round; },
+  "message.started": (state, event) => {
+    agent(state, event.agent).speaking = true;
+    return Object.assign(begin(turn(state, event)), { round: event.round });
+  },
+  "message.delta": (state, event) => {
+    const spoken = begin(turn(state, event));
+    if (spoken.status === "speaking") spoken.text = spoken.text.slice(0, event.offset) + event.text;
+    return spoken;
+  },
+  "message.completed": (state, event) => {
+    hear(state, event);
+    if (event.standing) stand(state, event.standing);
+    return Object.assign(quiet(state, event, "done"), {
+      text: event.text, tokens: event.completion_tokens, estimated: event.estimated, ms: event.milliseconds, model: event.model,
+    });
+  },
+  "message.failed": (state, event) => quiet(state, event, "failed", event.detail),
+  "message.interrupted": (state, event) => quiet(state, event, "interrupted", event.reason),
+  "tool.called": (state, event) => {
+    const caller = agent(state, event.agent), use = state.tools.get(event.tool) ?? { ok: 0, failed: 0 };
+    state.tools.set(event.tool, use);
+    use[event.success ? "ok" : "failed"] += 1;
+    for (const one of [state, caller]) {
+      one.calls += 1;
+      one.refused += event.success ? 0 : 1;
+    }
+    if (event.turn === null) return undefined;
+    const its = turn(state, event);
+    its.tools.push(event);
+    return its;
+  },
+  "agent.quarantined": (state, event) => { agent(state, event.agent).quarantined = true; },
+  "agent.released": (state, event) => { agent(state, event.agent).quarantined = false; },
+  "command.issued": (state, event) => { state.commands.set(event.command, { ...event, delivered: null }); },
+  "command.delivered": (state, event) => { state.commands.get(event.command).delivered = event.turn; },
+  "plan.changed": (state, event) => {
+    state.plan.set(event.slot, event);
+    state.edits.set(event.slot, [...state.edits.get(event.slot) ?? [], event]);
+  },
+  "suspicion.updated": (state, event) => { stand(state, event); },
+  "suspicion.stated": (state, event) => { state.stated.push({ turn: event.turns, agents: event.suspicions, nobody: event.nobody }); },
+  "guess.made": (state, event) => { state.guess = event; },
+  "outcome.step": (state, event) => { state.steps.push(event); },
+  "outcome.decided": (state, event) => { state.outcome = event; },
+  "mole.revealed": (state, event) => { state.revealed = event; },
+};
+
+const because = ({ reason }) => reason ? `: ${reason}` : "";
+
+// What the activity says of an event.
+const SAYS = {
+  "session.started": ({ by, fork }) => `started by ${by}${fork ? `, a fork of ${fork.session_id} at turn ${fork.turn}` : ""}`,
+  "session.paused": (event, state) => `paused ${state.why}`,
+  "session.stepped": ({ by }) => `one turn let through by ${by}`,
+  "session.resumed": ({ by }) => `resumed by ${by}`,
+  "session.recovered": () => "brought back by the server, paused",
+  "session.stopping": ({ by }) => `to be stopped by ${by} after the turn in hand`,
+  "session.stopped": ({ by, turns }) => `stopped by ${by} after ${turns} turns`,
+  "session.completed": ({ turns, failed }) => `completed: ${turns} turns, ${failed} without a word`,
+  "session.failed": ({ error }) => `failed: ${error}`,
+  "message.failed": ({ agent: who, detail }) => `${who} could not speak: ${detail}`,
+  "message.interrupted": ({ agent: who, reason }) => `${who} was cut off: ${reason}`,
+  "tool.called": ({ agent: who, tool, success, fault, result, turn: at, form }) => [
+    !success && `${tool} of ${who} failed (${fault}): ${result}`, at === null && `${who} called ${tool} over ${form === "mcp" ? "MCP" : "HTTP"}`],
+  "service.missing": ({ part, why }) => `${part} missing: ${why}`,
+  "model.warmed": ({ model, error, milliseconds }) => error ? `${model} did not warm up: ${error}` : `${model} is warm after ${Math.round(milliseconds)} ms`,
+  "model.degraded": ({ server, reason }) => `${server} is given up on for a while: ${reason}`,
+  "model.restored": ({ server }) => `${server} answers again`,
+  "memory.compressed": ({ first, last, owner, by }) => `turns ${first} to ${last} told in short for ${owner || "all"} (${by})`,
+  "budget.reached": ({ limit, of }) => `the budget of ${limit} ${of} is reached`,
+  "tool.added": ({ by, tool }) => `${by} switched ${tool} on`,
+  "tool.removed": ({ by, tool }) => `${by} switched ${tool} off`,
+  "agent.quarantined": (event) => `${event.agent} put in quarantine by ${event.by}${because(event)}`,
+  "agent.released": (event) => `${event.agent} released from quarantine by ${event.by}`,
+  "access.refused": ({ client, path, detail }) => `${client} was refused at ${path}: ${detail}`,
+  "command.issued": (event) => `command ${event.command} to ${event.agent} by ${event.by}`,
+  "command.delivered": (event) => `command ${event.command} delivered to ${event.agent}`,
+  "plan.changed": ({ agent: who, slot, value, before }) => `${who} set ${slot} to ${value}${before === null ? "" : `, it was ${before}`}`,
+  "suspicion.stated": ({ by }) => `${by} suspects somebody`,
+  "guess.made": (event) => `${event.by} says: ${event.agent ?? "nobody"}`,
+  "outcome.decided": ({ outcome, score, reference }) => `the plan was played out: ${outcome}, ${score} points of ${reference}`,
+  "mole.revealed": ({ mole }) => mole ? `the mole was ${mole}` : "there was no mole",
+};
 
 // How a detector sees the session; of its evidence the numbers alone are told live.
 function stand(state, told) {
   state.suspicions.push({ turn: told.turn, agents: told.posterior, nobody: told.nobody });
   if (typeof told.evidence?.[0] === "object") state.evidence = told.evidence;
-  return undefined;
 }
 
 function turn(state, event) {
@@ -187,22 +148,25 @@ function begin(turn) {
   return turn.status === "interrupted" ? Object.assign(turn, { status: "speaking", text: "", error: "" }) : turn;
 }
 
-function quiet(state, event, status) {
+function quiet(state, event, status, error = "") {
   agent(state, event.agent).speaking = false;
-  return Object.assign(turn(state, event), { status, error: "" });
+  return Object.assign(turn(state, event), { status, error });
 }
 
 // What a message adds to who follows whom, who names whom, and what it took.
 function hear(state, event) {
+  const { prompt_tokens: asked, completion_tokens: answered } = event;
   agent(state, event.agent).turns += 1;
   if (state.before) count(state.follows, state.before, event.agent);
   state.before = event.agent;
   for (const name of state.agents.keys()) {
     if (name !== event.agent && named(event.text, name)) count(state.names, event.agent, name);
   }
-  const [prompt, completion] = state.started?.budget?.prices?.[event.model] ?? [];
-  if (prompt !== undefined) state.money = (state.money ?? 0) + (event.prompt_tokens * prompt + event.completion_tokens * completion) / 1e6;
-  state.pulse.push({ turn: event.turn, agent: event.agent, ms: event.milliseconds, tokens: event.completion_tokens, prompt: event.prompt_tokens });
+  const price = state.started?.budget?.prices?.[event.model];
+  if (price) state.money = (state.money ?? 0) + (asked * price[0] + answered * price[1]) / 1e6;
+  state.tokens += asked + answered;
+  state.estimated ||= event.estimated;
+  state.pulse.push({ turn: event.turn, ms: event.milliseconds, tokens: answered });
 }
 
 function count(pairs, one, other) {
@@ -219,17 +183,4 @@ function named(text, name) {
   return false;
 }
 
-function agent(state, name) {
-  return state.agents.get(name) ?? { turns: 0, calls: 0, refused: 0 };
-}
-
-function end(state, event, status, text) {
-  state.status = status;
-  state.end = event.at;
-  return note(state, event, text);
-}
-
-function note(state, event, text) {
-  state.activity.push({ at: event.at, text });
-  return undefined;
-}
+const agent = (state, name) => state.agents.get(name) ?? { turns: 0, calls: 0, refused: 0 };

@@ -1,7 +1,7 @@
 // The game: the player's suspicion and one guess, and what was sealed, once it is told.
 
 import { draw as redraw, losses, table } from "./charts.js";
-import { $, button, call, element, percent } from "./dom.js";
+import { $, button, call, h, options, percent } from "./dom.js";
 import { show } from "./feed.js";
 import { curve } from "./panels.js";
 
@@ -29,7 +29,7 @@ export function draw(now, over, night) {
   const { guess, revealed, agents } = now;
   const select = $("guess").agent;
   if (!select.options.length && agents.size) {
-    select.append(element("option", { value: "" }, "nobody"), ...[...agents.keys()].map((name) => element("option", { value: name }, name)));
+    options(select, [["", "nobody"], ...[...agents.keys()].map((name) => [name, name])]);
   }
   $("guess").hidden = Boolean(guess || revealed);
   $("reveal").hidden = !over || Boolean(revealed);
@@ -46,8 +46,8 @@ function sliders({ agents, stated, revealed, round }) {
   form.hidden = Boolean(revealed);
   if (!fields.children.length) {
     const last = stated.at(-1);
-    fields.append(...[...[...agents.keys()].map((name) => [name, last?.agents[name]]), ["", last?.nobody]].map(([name, before]) => element("label", {},
-      element("span", {}, name || "nobody", " ", element("output", {})), element("input", { type: "range", name: `of ${name}`, min: 0, max: 100, value: Math.round((before ?? 1 / (agents.size + 1)) * 100) }))));
+    fields.append(...[...[...agents.keys()].map((name) => [name, last?.agents[name]]), ["", last?.nobody]].map(([name, before]) => h.label(
+      h.span(name || "nobody", " ", h.output()), h.input({ type: "range", name: `of ${name}`, min: 0, max: 100, value: Math.round((before ?? 1 / (agents.size + 1)) * 100) }))));
     share();
   }
   $("noted").textContent = stated.length ? `Noted ${stated.length} times, last after turn ${stated.at(-1).turn}.` : `Round ${round}: nothing noted yet.`;
@@ -81,14 +81,14 @@ function drawReveal(now, night) {
   const scores = [["you", stated], ["the detector", suspicions]].filter(([, told]) => told.length)
     .map(([who, told]) => [who, Number(brier(told.at(-1), revealed.mole).toFixed(3))]);
   redraw($("told"),
-    element("p", {}, button("▶ Play the night", night)),
+    h.p(button("▶ Play the night", night)),
     ...stated.length ? [curve("Your suspicion by turn", "turn", now, stated)] : [],
     ...scores.length ? [table("Brier scores, 0 is best and 2 worst", ["who", "score"], scores)] : [],
     losses(outcome?.damage ?? {}),
-    element("ol", { class: "acts" }, ...revealed.acts.map((act) => element("li", {},
+    h.ol({ class: "acts" }, ...revealed.acts.map((act) => h.li(
       button(`turn ${act.turn}`, () => show(act.turn)), ` ${act.what || act.did}`,
-      act.costs ? element("strong", { class: "error" }, ` −${act.costs} (${act.slots.join(", ")})`) : null))),
-    element("details", { "data-key": "account" }, element("summary", {}, "How the plan went, minute by minute"),
-      element("ol", {}, ...steps.map((step) => element("li", { class: step.costs ? "error" : null },
+      act.costs ? h.strong({ class: "error" }, ` −${act.costs} (${act.slots.join(", ")})`) : null))),
+    h.details({ "data-key": "account" }, h.summary("How the plan went, minute by minute"),
+      h.ol(...steps.map((step) => h.li({ class: step.costs ? "error" : null },
         `${step.clock} ${step.place}: ${step.text}${step.costs ? ` −${step.costs} % (${step.slot})` : ""}`)))));
 }

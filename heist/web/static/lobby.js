@@ -1,6 +1,6 @@
 // The lobby: who would speak, the start form, and the sessions as they come and go.
 
-import { $, call, element } from "./dom.js";
+import { $, api, call, h, options, pill, quietly, speaker, toSession } from "./dom.js";
 import { article } from "./feed.js";
 import { apply, empty } from "./fold.js";
 import { follow } from "./stream.js";
@@ -18,18 +18,18 @@ export async function open(link) {
 
 async function strategies() {
   const ways = await call("/api/strategies") ?? [];
-  $("start").strategy.append(...ways.map((way) => element("option", { value: way.name }, way.title)));
+  options($("start").strategy, ways.map((way) => [way.name, way.title]));
 }
 
 async function house() {
   const found = await call("/api/house");
   if (!found) return;
-  $("start").crew.replaceChildren(...found.crews.map((crew) => element("option", { value: crew.file }, crew.problem
+  $("start").crew.replaceChildren(...found.crews.map((crew) => h.option({ value: crew.file }, crew.problem
     ? `${crew.file} (cannot be read)` : `${crew.name} (${crew.agents} agents, ${crew.rounds} rounds)`)));
   if (found.crews.some((crew) => crew.file === "crew")) $("start").crew.value = "crew";
   const who = found.problem || (found.simulated ? found.notice || "no language model speaks here, as HEIST_LLM says" : `${found.model} by ${found.server} speaks.`);
   $("who").replaceChildren(
-    found.simulated ? element("span", { class: "pill simulated" }, "simulated") : "", ` ${who} `,
+    found.simulated ? pill("simulated", "simulated") : "", ` ${who} `,
   );
 }
 
@@ -82,21 +82,20 @@ function hear(event) {
   // The list is read after its place in the log, so a session may be in both.
   if (event.kind === "session.started" && !rows.has(event.session_id)) {
     $("none").hidden = true;
-    $("sessions").prepend(row({ ...event, start_time: event.at, status: "running", num_turns: 0, total: event.rounds * event.seats.length }));
+    $("sessions").prepend(row({ ...event, start_time: event.at, status: "running", num_turns: 0 }));
   } else {
-    call(`/api/sessions/${event.session_id}`).then((session) => session && rows.get(event.session_id)?.replaceWith(row(session)));
+    call(api(event.session_id)).then((session) => session && rows.get(event.session_id)?.replaceWith(row(session)));
   }
 }
 
 function row(session) {
-  const link = element("a", { href: `/s/${session.session_id}` }, session.session_id);
-  const made = element("tr", {},
-    element("td", {}, link, element("br"), element("small", {}, session.title)),
-    element("td", {}, element("span", { class: `pill ${session.status}` }, session.status)),
-    element("td", {}, String(session.num_turns)),
-    element("td", {}, session.crew),
-    element("td", {}, session.simulated ? element("span", { class: "pill simulated" }, "simulated") : session.model),
-    element("td", {}, new Date(session.start_time).toLocaleString([], { hour12: false })),
+  const made = h.tr(
+    h.td(toSession(session.session_id), h.br(), h.small(session.title)),
+    h.td(pill(session.status, session.status)),
+    h.td(String(session.num_turns)),
+    h.td(session.crew),
+    h.td(speaker(session)),
+    h.td(new Date(session.start_time).toLocaleString([], { hour12: false })),
   );
   rows.set(session.session_id, made);
   return made;
@@ -104,7 +103,7 @@ function row(session) {
 
 // A first visit explains itself: a recorded game, played as it would be live; who wants no motion gets it as a whole.
 async function demo() {
-  const events = await fetch("/static/demo.json").then((answer) => answer.json(), () => []);
+  const events = await quietly("/static/demo.json") ?? [];
   const state = empty(), box = $("demo"), still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const shown = new Map();
   for (const event of events) {
@@ -117,8 +116,8 @@ async function demo() {
       shown.get(at)?.remove();
       shown.set(at, made);
       box.append(made);
-    } else if (edit) box.append(element("p", { class: "meta" }, `▪ ${event.agent} sets ${event.slot} to ${event.value}`));
-    else if (event.kind === "mole.revealed") box.append(element("p", {}, element("strong", {}, event.mole ? `The mole was ${event.mole}.` : "There was no mole."), ` The plan came out ${event.outcome}.`));
+    } else if (edit) box.append(h.p({ class: "meta" }, `▪ ${event.agent} sets ${event.slot} to ${event.value}`));
+    else if (event.kind === "mole.revealed") box.append(h.p(h.strong(event.mole ? `The mole was ${event.mole}.` : "There was no mole."), ` The plan came out ${event.outcome}.`));
     else continue;
     if (still) continue;
     box.scrollTop = box.scrollHeight;

@@ -1,6 +1,6 @@
 // Which page this is, the link to the server, the theme and the keys.
 
-import { $, ask, element, refuse } from "./dom.js";
+import { $, ask, h, refuse } from "./dom.js";
 import { hide, without } from "./flags.js";
 
 const [, place = "", name = "", part = ""] = location.pathname.split("/").map(decodeURIComponent);
@@ -14,7 +14,7 @@ function link(word) {
   if (word !== "signed out") return;
   $("problem").replaceChildren(
     "You are signed out: the server was started anew. Open the address that it printed, or ",
-    element("a", { href: location.pathname }, "log in here"), ".",
+    h.a({ href: location.pathname }, "log in here"), ".",
   );
   $("problem").hidden = false;
 }
@@ -25,7 +25,7 @@ function switchTheme() {
   localStorage.setItem("theme", next);
 }
 
-const help = () => ask("Keys", element("dl", { class: "keys" }, ...KEYS.flatMap(([key, does]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, does)])));
+const help = () => ask("Keys", h.dl({ class: "keys" }, ...KEYS.flatMap(([key, does]) => [h.dt(h.kbd(key)), h.dd(does)])));
 const keys = { t: switchTheme, "?": help };
 
 document.addEventListener("keydown", (key) => {

@@ -2,7 +2,7 @@
 
 import { bars, draw as redraw, lines, matrix } from "./charts.js";
 import { floor } from "./bank.js";
-import { $, button, element, fill } from "./dom.js";
+import { $, button, fill, h, quietly } from "./dom.js";
 import { show } from "./feed.js";
 import { SHAPES } from "./fold.js";
 
@@ -10,10 +10,12 @@ const NOBODY = { name: "nobody", shape: "○", colour: "n", dashed: true };
 let known = null; // the job: its places and the plan's slots
 
 export async function job(name) {
-  const answer = await fetch(`/api/scenarios/${encodeURIComponent(name)}`).catch(() => null);
-  known = answer?.ok ? await answer.json() : null;
-  return known;
+  known = await quietly(`/api/scenarios/${encodeURIComponent(name)}`);
 }
+
+// Where a session comes from, if it goes on from a moment of another.
+export const origin = ({ fork }) => fork ? [" This is a fork of ",
+  h.a({ href: `/s/${fork.session_id}?at=${fork.seq}` }, fork.session_id), ` at turn ${fork.turn}, a re-execution.`] : [];
 
 export function draw(state) {
   const curves = $("suspicion"), evidence = $("evidence");
@@ -43,8 +45,8 @@ function pulse(label, state, field) {
 
 function item(told) {
   const turn = told.turns?.[0] ?? told.turn, sign = told.hit === false ? "−" : "+";
-  return element("li", {}, button(`${sign} ${told.agent}: ${told.quote ? `“${told.quote}”` : told.check ?? "noted"}`, () => show(turn, told.quote)),
-    element("small", {}, ` ${told.reason ?? told.why ?? ""} (turn ${turn}${told.weight === undefined ? "" : `, ${told.weight.toFixed(2)} nats`})`));
+  return h.li(button(`${sign} ${told.agent}: ${told.quote ? `“${told.quote}”` : told.check ?? "noted"}`, () => show(turn, told.quote)),
+    h.small(` ${told.reason ?? told.why ?? ""} (turn ${turn}${told.weight === undefined ? "" : `, ${told.weight.toFixed(2)} nats`})`));
 }
 
 // Every slot, also those that nobody has set; who set it before is told when it is opened, or pointed at.
@@ -55,11 +57,11 @@ function plan(state) {
   fill($("plan"), ...slots.map(([slot, { label, role, among }]) => {
     const edit = state.plan.get(slot), edits = state.edits.get(slot) ?? [];
     const told = edits.map((one) => `turn ${one.turn}: ${one.agent} set ${one.value}`);
-    return element("details", { "data-key": slot, class: edit ? null : "unset", title: told.join("\n") || null },
-      element("summary", {}, element("span", {}, label), " ", element("strong", {}, edit ? String(edit.value) : "not set"), " ",
-        element("small", {}, edit ? `${edit.agent}, turn ${edit.turn}${edits.length > 1 ? `, ${edits.length}×` : ""}` : role)),
-      element("ol", {}, ...edits.map((one, i) => element("li", {}, button(told[i], () => show(one.turn)))),
-        among?.length ? element("li", {}, `One of: ${among.join(", ")}`) : null));
+    return h.details({ "data-key": slot, class: edit ? null : "unset", title: told.join("\n") || null },
+      h.summary(h.span(label), " ", h.strong(edit ? String(edit.value) : "not set"), " ",
+        h.small(edit ? `${edit.agent}, turn ${edit.turn}${edits.length > 1 ? `, ${edits.length}×` : ""}` : role)),
+      h.ol(...edits.map((one, i) => h.li(button(told[i], () => show(one.turn)))),
+        among?.length ? h.li(`One of: ${among.join(", ")}`) : null));
   }));
 }
 

@@ -1,37 +1,31 @@
 // Blind play: a session without the detector, and what came of the games so far.
 
 import { table } from "./charts.js";
-import { $, button, call, element } from "./dom.js";
+import { button, call, h, page } from "./dom.js";
+import { behind, interval, quality } from "./quality.js";
 
 export async function open() {
-  document.title = "heist: play";
-  const page = $("page");
-  page.hidden = false;
-  page.append(element("section", {},
-    element("h1", {}, "Find the mole"),
-    element("p", {}, "One of the crew may be working against it, or nobody. You hear what they say and see what they look up; the detector says nothing until the end."),
-    element("p", {}, "After each round, note how much you suspect each of them: the server keeps it. Say who it is, once. Then the plan is played out, and you see who was nearer to the truth, you or the detector."),
-    element("p", {}, button("Start a blind game", start, { class: "main" }))));
+  const shown = page("play");
+  shown.append(h.section(
+    h.h1("Find the mole"),
+    h.p("One of the crew may be working against it, or nobody. You hear what they say and see what they look up; the detector says nothing until the end."),
+    h.p("After each round, note how much you suspect each of them: the server keeps it. Say who it is, once. Then the plan is played out, and you see who was nearer to the truth, you or the detector."),
+    h.p(button("Start a blind game", start, { class: "main" }))));
   const tally = await call("/api/games");
   if (!tally) return;
   const sum = (field) => tally.reduce((total, one) => total + one[field], 0);
   const games = sum("games"), right = sum("success");
-  page.append(element("section", {},
-    element("h2", {}, "Games that are over"),
-    element("p", {}, games ? `${right} of ${games} guesses were right, ${interval(right, games)}.` : "None yet."),
+  const of = ({ arm, strategy }, number, more) => number && behind(number, { arm, ...(strategy && { strategy }), ...more });
+  shown.append(h.section(
+    h.h2("Guesses"),
+    h.p(...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} guesses were right, ${interval(right, games)}.`] : ["None yet."]),
     table("Games by arm and strategy", ["arm", "strategy", "games", "right", "wrong", "busted", "plan clean", "score", "of"], tally.map((one) => [
-      one.arm, one.strategy ?? "", element("a", { href: `/lab?arm=${encodeURIComponent(one.arm)}` }, String(one.games)), one.success, one.failure, one.busted, one.clean,
-      Number(one.score.toFixed(1)), Number(one.reference.toFixed(1))]))));
+      one.arm, one.strategy, of(one, one.games, {}), of(one, one.success, { result: "SUCCESS" }), of(one, one.failure, { result: "FAILURE" }),
+      of(one, one.busted, { result: "BUSTED" }), of(one, one.clean, { outcome: "clean" }), Number(one.score.toFixed(1)), Number(one.reference.toFixed(1))]))),
+  await quality("You and the rules", true));
 }
 
 async function start() {
   const started = await call("/api/sessions", { words_per_second: 12 });
   if (started) location.assign(`/play/${started.session_id}`);
-}
-
-// Wilson's interval, which is honest for few games too.
-export function interval(right, of) {
-  const z = 1.96, share = right / of, base = 1 + z * z / of;
-  const middle = (share + z * z / (2 * of)) / base, half = z / base * Math.sqrt(share * (1 - share) / of + z * z / (4 * of * of));
-  return `${Math.round((middle - half) * 100)} to ${Math.round((middle + half) * 100)} % with 95 % confidence`;
 }

@@ -1,6 +1,6 @@
 // Replay: any moment of a log, by its place. What is shown is the same fold over the log up to there.
 
-import { $, shape } from "./dom.js";
+import { $, svg } from "./dom.js";
 
 const WAITS = { "message.completed": 1000, "outcome.step": 900, "plan.changed": 300, "tool.called": 300 };
 const JUMP = 0.15; // a change of suspicion that deserves a mark
@@ -81,8 +81,8 @@ export function draw() {
   $("moment").href = `?at=${event?.seq ?? 0}`;
   scan();
   const place = (mark) => `${(mark.at - 1) / Math.max(1, log.length - 1) * 100}%`;
-  $("marks").replaceChildren(...marks.map((mark) => shape("text", { x: place(mark), y: 12, "text-anchor": "middle", class: `mark ${mark.name}` },
-    mark.glyph, shape("title", {}, mark.title))));
+  $("marks").replaceChildren(...marks.map((mark) => svg.text({ x: place(mark), y: 12, "text-anchor": "middle", class: `mark ${mark.name}` },
+    mark.glyph, svg.title({}, mark.title))));
 }
 
 // What was scanned is not as it was.

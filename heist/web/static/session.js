@@ -1,14 +1,14 @@
 // One session: the fold drawn on the page, at this moment or at an earlier one, and the controls.
 
 import { spark } from "./charts.js";
-import { $, ask, button, call, element, fill, percent, read, refuse, time } from "./dom.js";
+import { $, api, ask, button, call, fill, h, options, percent, pill, quietly, refuse, speaker, time } from "./dom.js";
 import * as feed from "./feed.js";
 import { apply, empty, fold } from "./fold.js";
 import * as game from "./game.js";
+import { cited, read } from "./log.js";
 import * as panels from "./panels.js";
 import * as replay from "./replay.js";
 import { follow } from "./stream.js";
-import { cited } from "./suspicion.js";
 
 const WEIGH_MS = 1500;
 const OVER = ["completed", "stopped", "failed"];
@@ -16,14 +16,14 @@ const log = [];
 let present = empty(), state = present; // as it is, and as it is shown: another state while an earlier moment is
 let applied = 0, id = "", blind = false, following = false, dirty = new Set(), stale = true, scheduled = false;
 let sought = location.hash.slice(1); // an address of a message leads to it, and holds it in view until the reader moves
-let followsEnd = !sought;
+let followsEnd = !sought, top = 0;
 
 export async function open(sessionId, link, isBlind) {
   id = sessionId;
   blind = isBlind;
   document.title = `heist: ${id}`;
-  if (!await call(address())) return;
-  $("session").hidden = false;
+  const row = await call(address());
+  if (!row) return;
   document.body.classList.toggle("blind", blind);
   $("pause").addEventListener("click", pause);
   $("step").addEventListener("click", step);
@@ -36,20 +36,25 @@ export async function open(sessionId, link, isBlind) {
     $("feed").addEventListener(moved, () => { sought = ""; }, { passive: true });
   }
   $("feed").addEventListener("scroll", () => {
-    const box = $("feed");
+    const box = $("feed"), near = box.scrollHeight - box.scrollTop - box.clientHeight < 60, up = box.scrollTop < top;
+    top = box.scrollTop;
     if (sought) return;
-    followsEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
+    if (near || up) followsEnd = near;
     $("latest").hidden = followsEnd;
+    if (followsEnd && !near) schedule(); // what came into view is longer than it was thought to be
   });
   $("latest").addEventListener("click", latest);
+  $("fork").addEventListener("click", fork);
   $("report").href = `/s/${encodeURIComponent(id)}/report`;
   game.open(address(), blind);
   feed.open(id);
   replay.open(log, show);
-  await read(id, 0, blind, hear);
+  await Promise.all([panels.job(row.scenario), read(id, 0, blind, hear)]);
+  $("session").hidden = false;
   if (present.revealed) await seeAll();
   const at = Number(new URLSearchParams(location.search).get("at"));
   if (at) replay.seek(log.filter((event) => event.seq <= at).length);
+  schedule();
   health();
   following = true;
   follow({ session: id, ...(blind && { blind: true }), after: present.seq }, hear, link, async (after) => {
@@ -58,7 +63,7 @@ export async function open(sessionId, link, isBlind) {
   });
 }
 
-const address = (rest = "") => `/api/sessions/${encodeURIComponent(id)}${rest}`;
+const address = (rest) => api(id, rest);
 
 export const keys = {
   " ": () => replay.isLive() ? pause() : replay.play(),
@@ -95,7 +100,6 @@ function hear(event) {
   if (turn !== undefined && state === present) dirty.add(turn);
   if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
   if (following && /^session\.(paused|resumed)|^message\.failed/.test(event.kind)) health();
-  if (event.kind === "session.started") panels.job(event.scenario).then(() => { stale = true; schedule(); });
   if (following && event.kind === "mole.revealed") seeAll();
   schedule();
 }
@@ -140,8 +144,9 @@ function show(count) {
   schedule();
 }
 
+// Nothing is drawn before all is there, so that nothing on the page has to move.
 function schedule() {
-  if (scheduled) return;
+  if (scheduled || $("session").hidden) return;
   scheduled = true;
   requestAnimationFrame(draw);
 }
@@ -169,11 +174,8 @@ function drawHead() {
   const { started, status } = state;
   if (!started) return;
   const total = started.rounds * started.seats.length;
-  $("headline").replaceChildren(
-    element("strong", {}, started.title), ` ${id} `,
-    started.simulated ? element("span", { class: "pill simulated" }, "simulated") : element("span", { class: "pill" }, started.model),
-  );
-  $("goal").textContent = started.goal;
+  $("headline").replaceChildren(h.strong(started.title), ` ${id} `, speaker(started));
+  if (!$("goal").firstChild) $("goal").append(started.goal, ...panels.origin(started));
   const word = worded(state);
   $("status").textContent = word;
   $("status").className = `pill ${status}`;
@@ -207,18 +209,17 @@ function control() {
 
 function drawCrew() {
   const told = state.suspicions.at(-1)?.agents, closed = OVER.includes(present.status);
-  fill($("agents"), ...[...state.agents.values()].map((agent) => element("li",
-    { class: `agent c${agent.colour}${agent.speaking ? " speaking" : ""}` },
-    element("span", { class: "shape", "aria-hidden": "true" }, agent.shape),
-    element("span", {}, element("strong", {}, agent.name), told ? ` ${percent(told[agent.name] ?? 0)}` : null,
-      agent.speaking ? element("span", { class: "typing" }, "speaking") : null, element("small", {}, agent.role),
-      element("small", {}, `${count(agent.turns, "message")} · ${count(agent.calls, "tool call")}${agent.refused ? ` · ${agent.refused} failed` : ""}`),
-      element("small", { class: "scopes" }, agent.quarantined ? "in quarantine: no tools" : agent.scopes.join(", ") || "no tools"),
+  fill($("agents"), ...[...state.agents.values()].map((agent) => h.li({ class: `agent c${agent.colour}${agent.speaking ? " speaking" : ""}` },
+    h.span({ class: "shape", "aria-hidden": "true" }, agent.shape),
+    h.span(h.strong(agent.name), told ? ` ${percent(told[agent.name] ?? 0)}` : null,
+      agent.speaking ? h.span({ class: "typing" }, "speaking") : null, h.small(agent.role),
+      h.small(`${count(agent.turns, "message")} · ${count(agent.calls, "tool call")}${agent.refused ? ` · ${agent.refused} failed` : ""}`),
+      h.small({ class: "scopes" }, agent.quarantined ? "in quarantine: no tools" : agent.scopes.join(", ") || "no tools"),
       closed ? null : button(agent.quarantined ? "release" : "quarantine", () => isolate(agent),
         { class: "saw", "aria-label": `${agent.quarantined ? "Release" : "Quarantine"} ${agent.name}` })),
   )));
   const select = $("command").agent;
-  if (!select.options.length) select.append(...[...state.agents.keys()].map((name) => element("option", { value: name }, name)));
+  if (!select.options.length) options(select, [...state.agents.keys()].map((name) => [name, name]));
 }
 
 function isolate({ name, quarantined }) {
@@ -227,14 +228,14 @@ function isolate({ name, quarantined }) {
     call(path, undefined, "DELETE");
     return;
   }
-  const reason = element("input", { name: "reason", maxlength: 300 });
-  const form = element("form", {}, element("label", {}, "Reason, which it gets to read ", reason),
-    element("button", { class: "main" }, "Put in quarantine"));
+  const reason = h.input({ name: "reason", maxlength: 300 });
+  const form = h.form(h.label("Reason, which it gets to read ", reason),
+    h.button({ class: "main" }, "Put in quarantine"));
   form.addEventListener("submit", async (submitted) => {
     submitted.preventDefault();
     if (await call(path, { reason: reason.value }, "PUT")) $("dialog").close();
   });
-  ask(`Quarantine ${name}`, element("p", {}, "Its tokens die at once. It goes on speaking, without tools."), form);
+  ask(`Quarantine ${name}`, h.p("Its tokens die at once. It goes on speaking, without tools."), form);
   reason.focus();
 }
 
@@ -244,9 +245,8 @@ function count(number, noun) {
 
 function drawCommands() {
   const over = OVER.includes(state.status);
-  $("commands").replaceChildren(...[...state.commands.values()].reverse().map((command) => element("li", {},
-    element("span", { class: `pill ${command.delivered ? "completed" : "queued"}` },
-      command.delivered ? `delivered in turn ${command.delivered}` : over ? "never delivered" : "queued"),
+  $("commands").replaceChildren(...[...state.commands.values()].reverse().map((command) => h.li(
+    command.delivered ? pill(`delivered in turn ${command.delivered}`, "completed") : pill(over ? "never delivered" : "queued", "queued"),
     ` ${command.agent}: ${command.text}`,
   )));
 }
@@ -254,15 +254,14 @@ function drawCommands() {
 function drawActivity() {
   const list = $("activity");
   for (const entry of state.activity.slice(list.children.length)) {
-    list.prepend(element("li", {}, time(entry.at), ` ${entry.text}`));
+    list.prepend(h.li(time(entry.at), ` ${entry.text}`));
   }
 }
 
 // How the model servers are: asked when a session opens, pauses or goes on, for their breakers belong to the house.
 async function health() {
-  const found = await fetch("/health").then((answer) => answer.json(), () => ({ models: [] }));
-  $("health").replaceChildren(...found.models.map(({ server, state: breaker, reason }) => element("span",
-    { class: `pill ${breaker === "closed" ? "live" : "failed"}`, title: reason || server },
+  const found = await quietly("/health");
+  $("health").replaceChildren(...(found?.models ?? []).map(({ server, state: breaker, reason }) => h.span({ class: `pill ${breaker === "closed" ? "live" : "failed"}`, title: reason || server },
     breaker === "closed" ? "model ok" : `✕ model ${breaker.replace("_", " ")}: ${reason}`)));
 }
 
@@ -285,6 +284,11 @@ async function command(submitted) {
   const form = $("command");
   const sent = await call(address("/commands"), { agent: form.agent.value, text: form.text.value });
   if (sent) form.text.value = "";
+}
+
+async function fork() {
+  const started = await call(address("/fork"), replay.isLive() ? {} : { seq: state.seq });
+  if (started) location.assign(`/${blind ? "play" : "s"}/${started.session_id}`);
 }
 
 function latest() {

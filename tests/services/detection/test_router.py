@@ -11,6 +11,7 @@ from heist.app import create_app
 from heist.runtime import Runtime
 from heist.services.auth import AGENT_SCOPES, Scope
 from heist.services.detection.desk import Moment
+from heist.services.detection.quality import Quality
 from heist.services.detection.verdict import Verdict
 from heist.settings import Settings
 from tests.conftest import USER, Announced, announcing
@@ -161,3 +162,43 @@ def test_the_routes_are_documented(house: House) -> None:
 
 def test_a_browser_that_is_logged_in_needs_no_token(browser: TestClient) -> None:
     assert browser.get("/detection/detectors").status_code == 200
+
+
+def test_quality_is_told_of_games_that_are_over_alone_with_the_player_beside_the_rules(
+    house: House, headers: dict[str, str]
+) -> None:
+    def asked() -> Quality:
+        return Quality.model_validate(house.http.get("/detection/quality", headers=headers).json())
+
+    assert asked() == Quality(detector="rules", measures=[], games=[])
+    http, runtime = house.http, house.runtime
+    assert http.portal is not None
+    orders = (Order(rounds=1, seed=1, arm="mole"), Order(rounds=1, seed=2, arm="mole"), Order(rounds=1, arm="none"))
+    others = [http.portal.call(revealed, runtime, order) for order in orders]
+    found = asked()
+    assert [game.session_id for game in found.games] == others
+    assert [game.mole is None for game in found.games] == [False, False, True]
+    first = found.games[0]
+    assert (first.own_share, first.own_brier) == (1, 0)
+    whole = http.post("/detection/analyze", json={"session_id": others[0]}, headers=headers).json()
+    assert first.share == pytest.approx(whole["posterior"][first.mole], abs=1e-4)
+    counts = {measure.name: (measure.n, measure.of) for measure in found.measures}
+    assert counts["the first suspect is the mole"] == (2, "with a mole")
+    assert counts["Brier score of the player"] == (3, "noted")
+    for measure in found.measures:
+        assert measure.low <= measure.value <= measure.high
+    assert [game.session_id for game in asked().games] == others
+    one = http.get("/detection/quality", params={"limit": 1}, headers=headers).json()
+    assert [game["session_id"] for game in one["games"]] == others[-1:]
+    weak = house.outsider("session:read", name="weak").headers
+    assert http.get("/detection/quality", headers=weak).status_code == 403
+
+
+async def revealed(runtime: Runtime, order: Order) -> str:
+    """A game in which the player was sure of the right one."""
+    session_id = await runtime.sessions.start(USER, order)
+    await runtime.sessions.finished(session_id)
+    mole = (await runtime.sessions.past(session_id)).truth.mole
+    await runtime.games.suspect(USER, session_id, {mole: 1} if mole else {}, 0 if mole else 1)
+    await runtime.games.reveal(USER, session_id)
+    return session_id
