@@ -11,6 +11,7 @@ from starlette.routing import Route
 from heist import __version__, settings
 from heist.errors import ConfigError
 from heist.runtime import Runtime, World, spare_collector
+from heist.services.analytics import router as analytics
 from heist.services.detection import router as detection
 from heist.services.memory import router as memory
 from heist.services.oauth import router as oauth
@@ -58,6 +59,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     app.include_router(tools.router(runtime.registry, runtime.inventory, runtime.auth, outside))
     app.include_router(memory.router(runtime.auth, outside))
     app.include_router(detection.router(runtime.desk, gate.user))
+    app.include_router(analytics.router(runtime.analytics, gate.user))
     app.router.routes.append(Route("/mcp", mcp))
     app.include_router(health.router(runtime.source))
     app.include_router(figures.router(metrics, gate, chosen.metrics == "open"))

@@ -85,8 +85,9 @@ class Origin(BaseModel):
 
 class SessionStarted(SessionFact):
     """Holds all that a session depends on besides the scenario's file and what is sealed (`mole.assigned`), so that the
-    log can bring it back. `tools` are the only ones that its agents may be offered; None is all that there are. A
-    session with a `fork` is a re-execution: its log up to that moment is taken over from the other's."""
+    log can bring it back. `tools` are the only ones that its agents may be offered; None is all that there are.
+    `variant` is the arm of a comparison that it was dealt to, None where nothing is compared. A session with a `fork`
+    is a re-execution: its log up to that moment is taken over from the other's."""
 
     kind: Literal["session.started"] = "session.started"
     crew: str
@@ -109,6 +110,7 @@ class SessionStarted(SessionFact):
     memory: Memory = Memory()
     budget: Budget = Budget()
     fork: Origin | None = None
+    variant: str | None = None
     by: str
     process: int
 

@@ -23,6 +23,7 @@ from heist.llm.network import Live, Network, Wanted
 from heist.llm.resilience import State
 from heist.llm.source import Source
 from heist.seeds import by_chance
+from heist.services.analytics.analytics import Analytics
 from heist.services.auth import Auth, Scope
 from heist.services.clients import Clients
 from heist.services.detection.desk import Desk
@@ -43,6 +44,7 @@ from heist.settings import Settings
 from heist.store.audit import Audit
 from heist.store.clients import Registrations
 from heist.store.engine import connect
+from heist.store.figures import Figures
 from heist.store.migrate import revisions, upgrade
 from heist.store.queries import Queries
 from heist.telemetry.destination import destination
@@ -145,6 +147,7 @@ class Runtime:
         self.games = Games(self.sessions, self.queries, self.bus, settings.config)
         self.desk = Desk(settings.config, self.queries, self.source)
         self.watch = Watch(self.desk, self.bus, self.telemetry)
+        self.analytics = Analytics(Figures(self.engine), self.desk)
         for watcher in (self.registry.hear, self.sessions.hear, self.games.hear):
             self.bus.watch(watcher)
         if world.watched:

@@ -1,6 +1,6 @@
 """What a turn costs beside the model: heist against the bare client, in one run, against one fast fake server.
 
-`python -m tests.bench` (or `make bench`) prints five tables:
+`python -m tests.bench` (or `make bench`) prints six tables:
 
 1. CPU and wall time per turn, one conversation after another on one event loop: the bare `openai` client (last five
    messages as context; every third turn a tool call and its follow-up), the same streaming, and a whole heist turn with
@@ -8,7 +8,8 @@
 2. Verify a token and call a tool by each of the three doors; see `tests/bench_doors.py`.
 3. What it costs to tell 500 browsers of one session; see `tests/bench_streams.py`.
 4. The same turn without telemetry, with it off, with figures, and with spans on their way to a collector.
-5. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
+5. What figures cost on a million messages; see `tests/bench_figures.py`.
+6. 200 sessions at once against a model that thinks for 200 ms per call: 30 turns are 40 calls, so 8 s is ideal.
 
 The fake server runs in a process of its own; the collector is set for all as the server sets it for itself. Timings on
 shared machines are noisy: read the ratios.
@@ -39,6 +40,7 @@ from heist.services.auth import USER_SCOPES, Principal
 from heist.settings import Settings
 from heist.web.live import Live
 from heist.web.metrics import Metrics
+from tests import bench_figures
 from tests.bench_doors import doors
 from tests.bench_streams import streams
 
@@ -278,6 +280,7 @@ def main() -> None:
         ratios = f"{cost.cpu / base.cpu:.3f}", f"{cost.wall / base.wall:.3f}"
         table.add_row(name, f"{cost.cpu:.3f}", f"{cost.wall:.3f}", *ratios)
     out.print(table)
+    out.print(bench_figures.table(asyncio.run(bench_figures.figures())))
     process, url = fake_server(0.2)
     ideal = (TURNS + TURNS // 3) * 0.2
     table = Table("sessions", "seconds", "of the ideal", "CPU s", title="Sessions at once, a model of 200 ms")

@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, Literal, NoReturn
 
+from hypothesis import strategies as st
+
 from heist import events as e
 from heist.agents.conversation import Conversation
 from heist.llm.model import Call, Completion, Prompt, Usage
@@ -163,3 +165,123 @@ def calling(tool: str, arguments: str) -> Callable[[Prompt], str | Call]:
         return f"I heard: {last.content}" if last.role == "tool" else Call("id", tool, arguments)
 
     return answer
+
+
+def revealed(
+    session_id: str = "s1",
+    arm: e.Arm = "mole",
+    holder: str | None = "hacker",
+    strategy: str | None = "wrong_tools",
+    guess: str | None = None,
+    result: Literal["SUCCESS", "FAILURE", "BUSTED"] = "BUSTED",
+    score: float = 50.0,
+    damage: float | None = 12.5,
+) -> e.MoleRevealed:
+    return e.MoleRevealed(
+        session_id=session_id,
+        result=result,
+        guess=guess,
+        outcome="messy",
+        score=score,
+        reference=90.0,
+        damage=damage,
+        arm=arm,
+        mole=holder if arm == "mole" else None,
+        holder=holder,
+        strategy=strategy,
+        title="",
+        briefs={},
+        acts=(),
+        facts={},
+        seed=7,
+        by="test",
+    )
+
+
+def message_failed(session_id: str, turn: int, agent: str) -> e.MessageFailed:
+    return e.MessageFailed(
+        session_id=session_id,
+        turn=turn,
+        round=1,
+        agent=agent,
+        role="role",
+        error="model_error",
+        detail="down",
+        milliseconds=1,
+    )
+
+
+WORDS = st.sampled_from(
+    [*CREW, "Intel,", "INTELLIGENCE", "the driver's", "hacker_2", "@planner:", "and", "03:10.", "ſafecracker", "HACKER"]
+)
+EXACT = st.integers(0, 2000).map(lambda halves: halves / 2)
+"""Numbers that give the same sum in any order."""
+PARTS: list[tuple[e.Arm, int | None, str | None]] = [
+    ("mole", 0, "wrong_tools"),
+    ("mole", 1, "subtle_delays"),
+    ("placebo", 0, None),
+    ("none", None, None),
+]
+
+
+@st.composite
+def turns(draw_: st.DrawFn, session_id: str, names: tuple[str, ...]) -> list[e.Event]:
+    """Turns from the first on; each is spoken or fails, after calls that succeed or do not."""
+    told: list[e.Event] = []
+    for turn in range(1, draw_(st.integers(0, 9)) + 1):
+        agent = draw_(st.sampled_from(names))
+        for _ in range(draw_(st.integers(0, 2))):
+            fault: Fault | None = draw_(st.sampled_from([None, None, "scope", "arguments", "service"]))
+            tool = draw_(st.sampled_from(["plan", "routes"]))
+            used = tool_called(session_id, turn, agent, tool, fault is None, fault)
+            told.append(used.model_copy(update={"milliseconds": draw_(EXACT)}))
+        if draw_(st.integers(0, 5)) == 0:
+            told.append(message_failed(session_id, turn, agent))
+            continue
+        said = message(session_id, turn, " ".join(draw_(st.lists(WORDS, max_size=4))), agent)
+        counted = {name: draw_(st.integers(0, 5000)) for name in ("prompt_tokens", "completion_tokens")}
+        told.append(said.model_copy(update={**counted, "milliseconds": draw_(EXACT)}))
+    return told
+
+
+@st.composite
+def sessions(draw_: st.DrawFn, session_id: str) -> list[e.Event]:
+    """A session from its start, as far as it went: running, paused, over, or over and revealed."""
+    names = tuple(draw_(st.lists(st.sampled_from(CREW), min_size=2, max_size=4, unique=True)))
+    given = {
+        "crew": draw_(st.sampled_from(["crew", "other", "m"])),
+        "model": draw_(st.sampled_from(["m", "n"])),
+        "variant": draw_(st.sampled_from([None, "a", "b"])),
+    }
+    taken = draw_(turns(session_id, names))
+    last = max((event.turn for event in taken if isinstance(event, e.Turn)), default=0)
+    ends: list[e.Event | None] = [
+        None,
+        e.SessionPaused(session_id=session_id, by="test"),
+        e.SessionStopped(session_id=session_id, by="test", turns=last),
+        e.SessionCompleted(session_id=session_id, turns=last, failed=0),
+        e.SessionFailed(session_id=session_id, turns=last, error="down"),
+    ]
+    end = draw_(st.sampled_from(ends))
+    arm, seat, strategy = draw_(st.sampled_from(PARTS))
+    holder = None if seat is None else names[seat]
+    truth = assigned(7, arm, holder, strategy, session_id=session_id)
+    told: list[e.Event] = [session_started(session_id, names).model_copy(update=given), truth, *taken]
+    if end is not None:
+        told.append(end)
+    if end is not None and end.kind != "session.paused" and draw_(st.booleans()):
+        guess = draw_(st.sampled_from([None, *names]))
+        result: Literal["SUCCESS", "FAILURE", "BUSTED"] = draw_(st.sampled_from(["SUCCESS", "FAILURE", "BUSTED"]))
+        damage = draw_(EXACT) if holder else None
+        told.append(revealed(session_id, arm, holder, strategy, guess, result, draw_(EXACT), damage))
+    return told
+
+
+@st.composite
+def houses(draw_: st.DrawFn) -> list[e.Event]:
+    """The log of several sessions, one after another, and what an outsider called beside them."""
+    told: list[e.Event] = []
+    for number in range(draw_(st.integers(0, 4))):
+        told += draw_(sessions(f"s{number}"))
+        told.append(tool_called(None, None, "laptop"))
+    return told

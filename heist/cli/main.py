@@ -19,7 +19,7 @@ from rich.table import Table
 from heist import __version__, settings
 from heist.agents.sessions import Order
 from heist.app import create_app
-from heist.cli import clients, detect, hermetic, local, models, scenario
+from heist.cli import clients, detect, export, hermetic, imports, local, models, scenario
 from heist.cli.console import err, out
 from heist.cli.hermetic import Files
 from heist.cli.listening import listen
@@ -41,6 +41,8 @@ models.cli.command()(local.run)
 cli.add_typer(models.cli, name="model")
 cli.add_typer(scenario.cli, name="scenario")
 cli.add_typer(detect.cli, name="detect")
+cli.command(name="export")(export.export)
+cli.command(name="import")(imports.import_)
 
 
 def main() -> None:

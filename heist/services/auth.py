@@ -37,6 +37,7 @@ class Scope(StrEnum):
     SESSION_READ = "session:read"
     SESSION_CONTROL = "session:control"
     DETECTION = "detection:read"
+    ANALYTICS = "analytics:read"
     METRICS = "metrics:read"
     TOOLS_ADMIN = "tools:admin"
     TOKENS_INTROSPECT = "tokens:introspect"
@@ -55,7 +56,16 @@ AGENT_SCOPES = frozenset(
         Scope.MEMORY_WRITE,
     }
 )
-USER_SCOPES = frozenset({Scope.SESSION_READ, Scope.SESSION_CONTROL, Scope.DETECTION, Scope.METRICS, Scope.TOOLS_ADMIN})
+USER_SCOPES = frozenset(
+    {
+        Scope.SESSION_READ,
+        Scope.SESSION_CONTROL,
+        Scope.DETECTION,
+        Scope.ANALYTICS,
+        Scope.METRICS,
+        Scope.TOOLS_ADMIN,
+    }
+)
 
 
 class Principal(NamedTuple):

@@ -11,10 +11,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic_core import to_json
-from sqlalchemy import Engine, Insert, PoolProxiedConnection, Table, Update, bindparam, insert, update
+from pydantic_core import from_json, to_json
+from sqlalchemy import (
+    Engine,
+    Insert,
+    PoolProxiedConnection,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -23,6 +35,7 @@ from heist.errors import StoreError
 from heist.events import Event
 from heist.store import tables
 from heist.store.engine import begin_writing
+from heist.store.mentions import named
 
 LINGER_SECONDS = 0.02
 _STATUS = {
@@ -37,6 +50,18 @@ _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindpar
 _TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
 _LAST = "SELECT max(seq) FROM events"
+_CREW = select(tables.events.c.body).where(
+    tables.events.c.session_id == bindparam("session"), tables.events.c.kind == bindparam("started")
+)
+_BEFORE, _LATEST = tables.messages.alias("before"), tables.messages.alias("latest")
+_PREVIOUS = select(_BEFORE.c.agent_name).where(
+    _BEFORE.c.session_id == bindparam("session_id"),
+    _BEFORE.c.turn_id
+    == select(func.max(_LATEST.c.turn_id))
+    .where(_LATEST.c.session_id == bindparam("session_id"), _LATEST.c.turn_id < bindparam("turn_id"))
+    .scalar_subquery(),
+)
+"""Who spoke before a message, read while it is written, so that counting who follows whom needs no join."""
 
 
 class Waiting(NamedTuple):
@@ -58,7 +83,7 @@ class Prepared:
     """A statement compiled once for the database at hand and then given to its driver as it is: on SQLite, going
     through the toolkit for every row costs three times as much as the whole transaction."""
 
-    def __init__(self, statement: Insert | Update, engine: Engine) -> None:
+    def __init__(self, statement: Insert | Update | Select[Any], engine: Engine) -> None:
         compiled = statement.compile(engine)
         assert isinstance(compiled, SQLCompiler)
         self._sql = str(compiled)
@@ -69,6 +94,12 @@ class Prepared:
         order = self._order
         cursor.executemany(self._sql, rows if order is None else [[row.get(name) for name in order] for row in rows])
         return cursor.rowcount
+
+    def first(self, cursor: DBAPICursor, row: Mapping[str, object]) -> Sequence[Any] | None:
+        """The first row that a query finds."""
+        cursor.execute(self._sql, row if self._order is None else [row[name] for name in self._order])
+        found: Sequence[Any] | None = cursor.fetchone()
+        return found
 
 
 class Audit:
@@ -163,6 +194,7 @@ class Writer:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
         self._lossy: set[str] = set()
+        self._crews: dict[str, list[str]] = {}
         self._inserts = {
             table: Prepared(_insert(table), engine)
             for table in (
@@ -170,10 +202,12 @@ class Writer:
                 tables.events,
                 tables.sealed,
                 tables.messages,
+                tables.mentions,
                 tables.tool_usage,
                 tables.games,
             )
         }
+        self._crew_of = Prepared(_CREW, engine)
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
         self._take_over = Prepared(_TAKE_OVER, engine)
         self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
@@ -215,6 +249,23 @@ class Writer:
         self._connection.commit()
         return numbers
 
+    def write_whole(self, session: Sequence[Waiting]) -> None:
+        """A session from its start on, all of it or nothing. Raises `StoreError`."""
+        try:
+            self._connection = self._connection or self._engine.raw_connection()
+            cursor = self._connection.cursor()
+            begin_writing(cursor, self._engine)
+            for some in (session[:1], session[1:]):  # its row must stand before a later event claims or counts on it
+                self._store(cursor, some)
+            self._connection.commit()
+        except StoreError:
+            self.close()
+            raise
+        except Exception as error:  # whatever a row holds
+            self.close()
+            cause = getattr(error, "orig", None) or error
+            raise StoreError(f"the audit could not be written: {cause}") from None
+
     def close(self) -> None:
         """Gives the connection back; what was not committed is rolled back."""
         if self._connection is not None:
@@ -242,8 +293,10 @@ class Writer:
             match event:
                 case e.SessionStarted():
                     rows[tables.sessions].append(_session_row(event, at))
+                    self._crews[event.session_id] = [seat.name for seat in event.seats]
                 case e.MessageCompleted():
                     rows[tables.messages].append(_message_row(event, at))
+                    rows[tables.mentions] += _mention_rows(event, self._crew(cursor, event.session_id))
                     turns[event.session_id] = event.turn
                 case e.MessageFailed():
                     turns[event.session_id] = event.turn
@@ -253,6 +306,8 @@ class Writer:
                     rows[tables.games].append(_game_row(event, at))
                 case _ if event.kind in _STATUS:
                     ended = at if event.kind in e.ENDS else None
+                    if ended is not None:
+                        self._crews.pop(event.session_id or "", None)
                     statuses.append({"session": session_id, "state": _STATUS[event.kind], "ended": ended})
             if isinstance(event, e.SessionRecovered):
                 claim = {"session": session_id, "number": event.process, "before": event.before}
@@ -267,15 +322,26 @@ class Writer:
             self._set_status.run(cursor, statuses)
         return numbers
 
+    def _crew(self, cursor: DBAPICursor, session_id: str) -> list[str]:
+        """The names of a session's agents, which its log begins with; nobody where it does not."""
+        if session_id not in self._crews:
+            found = self._crew_of.first(cursor, {"session": session_id, "started": "session.started"})
+            seats = from_json(found[0])["seats"] if found else ()
+            self._crews[session_id] = [seat["name"] for seat in seats]
+        return self._crews[session_id]
+
 
 def _insert(table: Table) -> Insert:
     """Every column but one that the database counts up by itself."""
     given = [column.name for column in table.columns if column is not table.autoincrement_column]
-    return insert(table).values({name: bindparam(name) for name in given})
+    values: dict[str, object] = {name: bindparam(name) for name in given}
+    if table is tables.messages:
+        values["previous"] = _PREVIOUS.scalar_subquery()
+    return insert(table).values(values)
 
 
 def _session_row(event: e.SessionStarted, at: str) -> dict[str, object]:
-    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process")
+    copied = ("crew", "scenario", "title", "rounds", "model", "server", "simulated", "process", "variant")
     return {
         "session_id": event.session_id,
         "start_time": at,
@@ -300,6 +366,11 @@ def _message_row(event: e.MessageCompleted, at: str) -> dict[str, object]:
         "tokens_estimated": event.estimated,
         "milliseconds": event.milliseconds,
     }
+
+
+def _mention_rows(event: e.MessageCompleted, crew: Sequence[str]) -> list[dict[str, object]]:
+    said = {"session_id": event.session_id, "turn_id": event.turn, "agent_name": event.agent}
+    return [{**said, "named": name} for name in named(event.text, crew, event.agent)]
 
 
 def _game_row(event: e.MoleRevealed, at: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ from heist.store.tables import clients, events, games, revocations, sealed, sess
 @dataclass(frozen=True, slots=True)
 class SessionRow:
     """A row of `sessions`; times are UTC, ISO 8601; `end_time` is None until it has ended; `process` is the number of
-    the process that drives it."""
+    the process that drives it, `variant` the arm of a comparison that it belongs to."""
 
     session_id: str
     start_time: str
@@ -31,6 +31,7 @@ class SessionRow:
     server: str
     simulated: bool
     process: int
+    variant: str | None = None
 
 
 class ClientRow(NamedTuple):

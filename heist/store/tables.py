@@ -26,6 +26,7 @@ sessions = Table(
     Column("server", String(200), nullable=False),
     Column("simulated", Boolean, nullable=False),
     Column("process", Integer, nullable=False),
+    Column("variant", String(64)),  # NULL where nothing is compared
     Index("sessions_by_start", "start_time"),
     Index("sessions_by_status", "status"),
 )
@@ -39,6 +40,12 @@ events = Table(
     Column("at", String(32), nullable=False),
     Column("body", Text, nullable=False),
     Index("events_by_session", "session_id", "seq"),
+    Index(
+        "events_of_failure",
+        "session_id",
+        sqlite_where=text("kind = 'message.failed'"),
+        postgresql_where=text("kind = 'message.failed'"),
+    ),
 )
 
 sealed = Table(
@@ -68,6 +75,10 @@ games = Table(
     Column("damage", Float),  # the holder's share of what is missing to the reference
 )
 
+_SPOKEN = ("agent_name", "previous", "prompt_tokens", "completion_tokens", "milliseconds")
+_CALLED = ("tool_name", "agent_name", "success", "fault", "milliseconds")
+"""What figures are made of: an index that covers it by session, and one over all, so that counting reads no row."""
+
 messages = Table(
     "messages",
     metadata,
@@ -83,6 +94,19 @@ messages = Table(
     Column("completion_tokens", Integer, nullable=False),
     Column("tokens_estimated", Boolean, nullable=False),
     Column("milliseconds", Float, nullable=False),
+    Column("previous", String(64)),  # who spoke before, NULL in the first message
+    Index("messages_of_session", "session_id", *_SPOKEN),
+    Index("messages_by_agent", *_SPOKEN),
+)
+
+mentions = Table(
+    "mentions",
+    metadata,
+    Column("session_id", String(64), ForeignKey("sessions.session_id"), primary_key=True),
+    Column("agent_name", String(64), primary_key=True),
+    Column("named", String(64), primary_key=True),
+    Column("turn_id", Integer, primary_key=True, autoincrement=False),
+    Index("mentions_by_agent", "agent_name", "named"),
 )
 
 tool_usage = Table(
@@ -101,6 +125,13 @@ tool_usage = Table(
     Column("form", String(8), nullable=False),  # native, text, http, mcp
     Column("milliseconds", Float, nullable=False),
     Index("tool_usage_by_session", "session_id", "turn_id", "agent_name"),
+    Index("tool_usage_of_session", "session_id", *_CALLED),
+    Index(
+        "tool_usage_by_tool",
+        *_CALLED,
+        sqlite_where=text("session_id IS NOT NULL"),
+        postgresql_where=text("session_id IS NOT NULL"),
+    ),
 )
 
 clients = Table(

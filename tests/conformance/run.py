@@ -36,8 +36,9 @@ CHECKS = (
     "response_schema_conformance,response_headers_conformance"
 )
 SECONDS = 45
-EVERYTHING = (
-    "calculator:use files:read database:read session:read session:control tools:admin tokens:introspect"  # every scope
+EVERYTHING = (  # every scope
+    "calculator:use files:read database:read session:read session:control detection:read analytics:read tools:admin "
+    "tokens:introspect"
 )
 STAMP = "2026-01-01T00:00:00.000000Z"
 Environment = Mapping[str, str]

@@ -71,6 +71,12 @@ async def test_an_event_and_its_row_are_one(audit: Audit, engine: Engine) -> Non
     assert json.loads(used["tool_params"]) == call.arguments
 
 
+async def test_the_row_of_a_session_says_of_which_variant_it_is(audit: Audit, engine: Engine) -> None:
+    dealt = session_started("s2").model_copy(update={"variant": "b"})
+    await keep(audit, session_started("s1"), dealt)
+    assert [row["variant"] for row in rows(engine, tables.sessions)] == [None, "b"]
+
+
 @pytest.mark.parametrize(
     ("last", "status", "ended"),
     [

@@ -1,0 +1,1 @@
+"""Analytics: what the audit amounts to, counted; it only reads."""
