@@ -53,6 +53,29 @@ def test_the_lab_tells_how_right_the_rules_were_with_intervals_and_the_games_beh
     expect(page.get_by_role("table", name="All sessions")).to_contain_text(told)
 
 
+@pytest.mark.mission("S13", "S14")
+def test_the_lab_draws_all_sessions_in_figures(page: Page, house: House) -> None:
+    first, second = over(page, seed=3, rounds=1), over(page, seed=4, rounds=1)
+    page.goto("/lab")
+    calls = [
+        event
+        for one in (first, second)
+        for event in log(house, one)
+        if isinstance(event, e.ToolCalled) and event.success
+    ]
+    figure = page.locator("figure", has_text="Tool calls of all sessions, ok and failed")
+    figure.locator("summary").click()
+    expect(figure.locator("tbody tr").first).to_be_visible()
+    told = {
+        row.locator("td").all_inner_texts()[0]: row.locator("td").all_inner_texts()[1]
+        for row in figure.locator("tbody tr").all()
+    }
+    assert sum(map(int, told.values())) == len(calls)
+    expect(page.get_by_role("table", name="Agents in all sessions").locator("tbody tr")).to_have_count(6)
+    expect(page.get_by_role("img", name="Who follows whom in all sessions")).to_contain_text("2")
+    expect(page.get_by_role("img", name="Sessions by day, completed and not")).to_contain_text("2")
+
+
 def test_two_sessions_stand_side_by_side_with_the_place_where_they_part(page: Page, house: House) -> None:
     one, other = over(page, seed=3), over(page, seed=4)
     page.goto("/lab")

@@ -3,6 +3,7 @@
 import { table } from "./charts.js";
 import { call, h, page, toSession } from "./dom.js";
 import { article } from "./feed.js";
+import { figures } from "./figures.js";
 import { fold } from "./fold.js";
 import { read } from "./log.js";
 import { behind, interval, quality } from "./quality.js";
@@ -33,7 +34,7 @@ export async function open() {
     h.p(`${shown.length} sessions, ${over.length} games over`,
         ...over.length ? ["; ", behind(right, { result: "SUCCESS" }), ` guesses right, ${interval(right, over.length)}.`] : ["."],
       wanted.length ? h.a({ href: "/lab" }, " Show all") : null), form));
-  if (!wanted.length) main.append(await quality("How right the rules were", false));
+  if (!wanted.length) main.append(await quality("How right the rules were", false), await figures(rows));
 }
 
 export async function compare() {
