@@ -82,7 +82,7 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     )
     app.include_router(scenarios.router(chosen.config, gate))
     app.include_router(pages.router(gate, refusals))
-    app.mount("/static", pages.Files(directory=pages.STATIC), name="static")
+    app.mount("/static", pages.files(), name="static")
     hosts = tuple(host.strip() for host in chosen.hosts.split(",") if host.strip())
     told = urlsplit(chosen.url or "").hostname
     app.add_middleware(Guard, hosts=(*hosts, chosen.host, *([told] if told else [])))
