@@ -21,7 +21,8 @@ from rich.table import Table
 
 from heist import events as e
 from heist.agents import mole
-from heist.agents.sessions import Order, Past
+from heist.agents.past import Past
+from heist.agents.sessions import Order
 from heist.runtime import Runtime, spare_collector
 from heist.services.auth import USER_SCOPES, Principal
 from heist.services.detection import metrics

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from heist import events as e
 from heist.agents.hindsight import moment
+from heist.agents.past import Past
 from heist.agents.prompts import one_line
-from heist.agents.sessions import Order, Past
+from heist.agents.sessions import Order
 from heist.llm.model import guess
 from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal

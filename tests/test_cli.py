@@ -270,7 +270,7 @@ def test_a_name_is_given_again_only_after_its_client_is_disabled(shell: Shell) -
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("clerk", "--scope=vault:open"), "there is no scope 'vault:open'; there are: calculator:use, database:read,"),
+        (("clerk", "--scope=vault:open"), "there is no scope 'vault:open'; there are: analytics:read, calculator:use,"),
         (("clerk", "--scope=files:read", "--scope=vault:open"), "there is no scope 'vault:open'"),
         (("clerk", "--scope=files:read vault:open"), "there is no scope 'vault:open'"),
         (("user", "--scope=files:read"), "the name 'user' is the house's own in the audit"),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from heist.agents import mole
 from heist.agents.conversation import Conversation
+from heist.agents.past import Past
 from heist.agents.reveal import ending
-from heist.agents.sessions import Past, Sessions
+from heist.agents.sessions import Sessions
 from heist.bus import Bus
 from heist.errors import Conflict, HeistError, Invalid
 from heist.events import ENDS, GuessMade, Recorded, SuspicionStated

@@ -5,7 +5,6 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +19,7 @@ from heist.agents.conversation import Conversation
 from heist.agents.forks import Fork, Moment, fork
 from heist.agents.hindsight import Seen, moment, seen
 from heist.agents.orchestrator import Orchestrator
+from heist.agents.past import Past, bank, past
 from heist.bus import Bus
 from heist.clock import Clock
 from heist.errors import Conflict, HeistError, Invalid, NotFound, StoreError
@@ -31,13 +31,13 @@ from heist.services.clients import Clients
 from heist.services.oauth.server import AuthorizationServer
 from heist.services.tools.registry import Registry
 from heist.store.processes import BEAT_SECONDS, DEAD_SECONDS, Processes
-from heist.store.queries import Queries, SessionRow, parsed
+from heist.store.queries import Queries, SessionRow
 from heist.store.tables import ENDED
 from heist.switches import Feature, Switches
 from heist.telemetry.here import Here, within
 from heist.world import scenario as scenarios
 from heist.world.documents import Bank
-from heist.world.game import Game, draw
+from heist.world.game import draw
 from heist.world.scenario import Scenario
 
 LONGEST_COMMAND = 2000
@@ -94,29 +94,6 @@ class House(NamedTuple):
     processes: Processes
 
 
-class Past(NamedTuple):
-    """A session as it is on record: its log with the row numbers (`places`), and what is sealed."""
-
-    log: Sequence[e.Event]
-    places: Sequence[int]
-    secret: Sequence[e.Event]
-    truth: e.MoleAssigned
-    game: Game
-
-    @property
-    def revealed(self) -> bool:
-        """Whether all that was sealed has been told."""
-        return any(isinstance(event, e.MoleRevealed) for event in self.log)
-
-    def conversation(self) -> Conversation:
-        first, *rest = self.log
-        assert isinstance(first, e.SessionStarted)
-        conversation = Conversation(first, self.truth, self.game)
-        for event in rest:
-            conversation.apply(event)
-        return conversation
-
-
 class Sessions:
     """Each method takes the principal first and asks it for `session:control`; a session that is not running here
     answers with `NotFound` or `Conflict`, in a sentence that says why, and what the house has switched off with
@@ -153,7 +130,7 @@ class Sessions:
         missing = await self._missing(started)
         truth = _assigned(started, order, rules, scenario, seed)
         await asyncio.to_thread(house.processes.beat)
-        orchestrator = await self._seat(Conversation(started, truth, _game(scenario, truth)))
+        orchestrator = await self._seat(Conversation(started, truth, bank(scenario, truth)))
         try:
             house.bus.post(started)
             for one in missing:
@@ -392,19 +369,10 @@ class Sessions:
         at = await asyncio.to_thread(moment, past.log, past.truth, past.game, turn, tools)
         return seen(at, past.revealed)
 
-    async def past(self, session_id: str) -> "Past":
-        """All that is on record of a session, what is sealed too: never to be shown as it is."""
+    async def past(self, session_id: str) -> Past:
+        """All that is on record of a session."""
         row = await self.row(session_id)
-        house = self._house
-        scenario = await asyncio.to_thread(scenarios.read, house.config, row.scenario)
-        log_rows = await asyncio.to_thread(house.queries.log, 0, session_id)
-        bodies = await asyncio.to_thread(house.queries.sealed, session_id)
-        secret = parsed(session_id, bodies)
-        truth = next((event for event in secret if isinstance(event, e.MoleAssigned)), None)
-        if truth is None:
-            raise Conflict(f"what was sealed of the session {session_id} is missing, so it cannot be brought back")
-        events = parsed(session_id, [row.body for row in log_rows])
-        return Past(events, [row.seq for row in log_rows], secret, truth, _game(scenario, truth))
+        return await asyncio.to_thread(past, self._house.queries, self._house.config, row)
 
     async def row(self, session_id: str) -> SessionRow:
         row = await asyncio.to_thread(self._house.queries.session, session_id)
@@ -518,13 +486,6 @@ def _assigned(
     fixed = order.facts == "fixed"
     facts = draw(scenario, None if fixed else seed).values
     return e.MoleAssigned(session_id=started.session_id, seed=seed, facts=dict(facts), fixed=fixed, **cast._asdict())
-
-
-def _game(scenario: Scenario, truth: e.MoleAssigned) -> Game:
-    """The bank of a session, with the facts that it began with; one that its scenario has got since is as it is drawn
-    now."""
-    drawn = draw(scenario, None if truth.fixed else truth.seed)
-    return replace(drawn, values={**drawn.values, **truth.facts})
 
 
 def _check_room(session_id: str, conversation: Conversation) -> None:

@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from heist import events as e
-from heist.agents.sessions import Order, Past
+from heist.agents.past import Past
+from heist.agents.sessions import Order
 from heist.runtime import Runtime
 from heist.world.claims import claims
 from tests.conftest import USER
