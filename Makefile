@@ -20,7 +20,8 @@ test: $(VENV)/test.stamp          ## every test; those with a browser need Chrom
 test-postgres: $(VENV)/test.stamp ## what stores, on PostgreSQL; needs Debian's postgresql, or pg_ctl on the path
 	$(BIN)/python -m tests.postgres $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
 	  tests/store tests/web/test_elsewhere.py tests/web/test_log.py tests/web/test_live.py tests/test_app.py \
-	  tests/agents/test_games.py tests/services/tools/test_inventory.py tests/services/test_clients.py
+	  tests/agents/test_games.py tests/services/tools/test_inventory.py tests/services/test_clients.py \
+		tests/services/analytics/test_counted.py tests/services/analytics/test_secrecy.py tests/services/analytics/test_docs.py
 
 check: lint test cover            ## all gates: style, types, tests, coverage
 

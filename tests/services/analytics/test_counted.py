@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Generator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,9 +27,10 @@ MOMENTS = st.none() | st.integers(0, 90).map(at)
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Generator[Engine]:
-    engine = connect(f"sqlite:///{tmp_path}/figures.db")
-    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+def engine(database_url: str) -> Generator[Engine]:
+    engine = connect(database_url)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     upgrade(engine)
     yield engine
     engine.dispose()
