@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Callable, Sequence
-from math import fsum, log
+from math import fsum, log, sqrt
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 RESAMPLES = 1000
+Z = 1.96
 BINS = 10
 
 
@@ -24,7 +25,8 @@ class Scored(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A value with its 95 % interval by bootstrap over games, and of how many games."""
+    """A value with its 95 % interval, by Wilson's formula for how often something was so, else by bootstrap over games;
+    and of how many games."""
 
     value: float
     low: float
@@ -97,7 +99,17 @@ def named_at(games: Sequence[Scored], honest: Sequence[Scored], rate: float = 0.
 
 def figure(values: Sequence[float]) -> Figure:
     """The mean of one value per game."""
+    if values and all(value in (0, 1) for value in values):
+        return _proportion(round(fsum(values)), len(values))
     return over(values, lambda some: fsum(some) / len(some))
+
+
+def _proportion(hits: int, of: int) -> Figure:
+    """A bootstrap of ten hits in ten would be sure of the eleventh."""
+    share, base = hits / of, 1 + Z * Z / of
+    middle = (share + Z * Z / (2 * of)) / base
+    half = Z / base * sqrt(share * (1 - share) / of + Z * Z / (4 * of * of))
+    return Figure(share, max(middle - half, 0.0), min(middle + half, 1.0), of)
 
 
 def over(games: Sequence[T], of: Callable[[Sequence[T]], float]) -> Figure:

@@ -9,6 +9,9 @@ from heist.services.detection.fitting import Over
 from heist.services.detection.ladder.rules import Rules
 from heist.services.detection.metrics import Figure, Scored
 
+FEW = 5
+"""Of fewer games no interval means anything."""
+
 
 class Judged(BaseModel):
     """One game, by what was said last before the reveal: shares are of who it was, the mole or nobody; scores are
@@ -26,13 +29,13 @@ class Judged(BaseModel):
 
 
 class Measure(BaseModel):
-    """A figure with its 95 % interval by bootstrap over games; `n` games are behind it, none where it is unknown. `of`
-    says which: all, with a mole, without one, or those in which the player noted a suspicion."""
+    """A figure with its 95 % interval; `n` games are behind it, and of fewer than five there is no interval. `of` says
+    which: all, with a mole, without one, or those in which the player noted a suspicion."""
 
     name: str
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     n: int
     of: str
 
@@ -86,4 +89,10 @@ def measures(games: Sequence[Scored], told: Sequence[Judged]) -> list[Measure]:
         ("Brier score of the player", "noted", metrics.figure([own for own, _ in both])),
         ("player less rules, the same games", "noted", metrics.figure([own - brier for own, brier in both])),
     ]
-    return [Measure(name=name, of=of, **figure._asdict()) for name, of, figure in found if figure.n]
+    return [_measure(name, of, figure) for name, of, figure in found if figure.n]
+
+
+def _measure(name: str, of: str, figure: Figure) -> Measure:
+    few = figure.n < FEW
+    low, high = (None, None) if few else (figure.low, figure.high)
+    return Measure(name=name, of=of, value=figure.value, low=low, high=high, n=figure.n)

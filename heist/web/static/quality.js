@@ -18,7 +18,7 @@ export async function quality(title, own) {
   if (!games.length) section.append(h.p(own ? "Note a suspicion in a blind game, and see its end." : "No game is over yet."));
   else section.append(
     h.p("By what was said last before the reveal. Brier scores go over the crew and nobody: 0 knew it, 2 was sure of somebody else."),
-    table("Right and wrong, with 95 % intervals", ["measure", "value", "from", "to", "games"], found.measures.filter((one) => !own || one.of === "noted").map((one) => [
+    table("Right and wrong, with 95 % intervals from five games on", ["measure", "value", "from", "to", "games"], found.measures.filter((one) => !own || one.of === "noted").map((one) => [
       one.name, round(one.value), round(one.low), round(one.high),
       BEHIND[one.of] ? behind(one.n, BEHIND[one.of]) : h.a({ href: "#games" }, String(one.n))])),
     lines("Brier score by game", "game", ".", [

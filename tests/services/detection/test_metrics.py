@@ -45,11 +45,25 @@ def test_named_at_a_twentieth_of_false_alarms() -> None:
     assert found == [1.0, 0.0, 0.0]
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+@given(st.lists(st.floats(0.01, 0.99), min_size=1, max_size=30))
 def test_an_interval_holds_between_the_smallest_and_the_largest(values: list[float]) -> None:
     found = metrics.figure(values)
     assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
     assert found.n == len(values)
+
+
+@given(st.integers(0, 40), st.integers(1, 40))
+def test_how_often_something_was_so_is_never_certain(hits: int, others: int) -> None:
+    values = [1.0] * hits + [0.0] * others
+    found = metrics.figure(values)
+    assert found.value == pytest.approx(hits / len(values))
+    assert 0 <= found.low <= found.value < found.high <= 1
+    assert metrics.figure([1.0] * others).low < 1
+
+
+def test_a_proportion_has_the_interval_of_wilson() -> None:
+    found = metrics.figure([1.0] * 8 + [0.0] * 2)  # by hand: centre .7168, half of the width .2264
+    assert [found.low, found.high] == pytest.approx([0.4902, 0.9433], abs=1e-4)
 
 
 def test_no_games_no_figure() -> None:

@@ -186,7 +186,7 @@ def test_quality_is_told_of_games_that_are_over_alone_with_the_player_beside_the
     assert counts["the first suspect is the mole"] == (2, "with a mole")
     assert counts["Brier score of the player"] == (3, "noted")
     for measure in found.measures:
-        assert measure.low <= measure.value <= measure.high
+        assert (measure.low, measure.high) == (None, None)  # of so few games none is told
     assert [game.session_id for game in asked().games] == others
     one = http.get("/detection/quality", params={"limit": 1}, headers=headers).json()
     assert [game["session_id"] for game in one["games"]] == others[-1:]
