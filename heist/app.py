@@ -100,10 +100,11 @@ def _doors(runtime: Runtime) -> tuple[Outside, Mcp]:
 def _check_address(chosen: Settings) -> None:
     if chosen.host.lower() in LOOPBACK:
         return
-    if not chosen.allow_remote or chosen.secret is None:
+    missing = [] if chosen.allow_remote else ["HEIST_ALLOW_REMOTE=true"]
+    missing += [] if chosen.secret else ["a HEIST_SECRET, which `openssl rand -hex 32` prints"]
+    if missing:
         raise ConfigError(
-            f"HEIST_HOST: {chosen.host!r} can be reached from other machines; that needs HEIST_ALLOW_REMOTE=true and a "
-            "HEIST_SECRET"
+            f"HEIST_HOST: {chosen.host!r} can be reached from other machines; that needs {' and '.join(missing)}"
         )
 
 

@@ -230,9 +230,15 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path, database_url: str) -> Non
     assert second.stderr.strip() == expected
 
 
-@pytest.mark.parametrize("changed", [{"host": "0.0.0.0"}, {"host": "0.0.0.0", "allow_remote": True}])
-def test_an_address_that_others_reach_needs_a_secret_and_a_word(changed: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"HEIST_HOST: '0\.0\.0\.0' can be reached from other machines"):
+@pytest.mark.parametrize(
+    ("changed", "missing"),
+    [
+        ({"host": "0.0.0.0"}, "that needs HEIST_ALLOW_REMOTE=true and a HEIST_SECRET"),
+        ({"host": "0.0.0.0", "allow_remote": True}, "that needs a HEIST_SECRET"),
+    ],
+)
+def test_an_address_that_others_reach_needs_a_secret_and_a_word(changed: dict[str, object], missing: str) -> None:
+    with pytest.raises(ConfigError, match=rf"HEIST_HOST: '0\.0\.0\.0' can be reached from other machines; {missing}"):
         app.create_app(Settings(llm="simulated").model_copy(update=changed))
 
 

@@ -164,6 +164,8 @@ class Sessions:
         seats, seed, bank and mole, by the models and tools that there are now. Answers its id. Raises `NotFound`,
         `Invalid`, `ModelError`, or `Conflict` when nothing could follow."""
         principal.require(Scope.SESSION_CONTROL)
+        if moment.paused:
+            self._house.switches.require("live_control")
         past = await self.past(session_id)
         name = self._named(past.truth.seed, session_id, moment.model_dump_json())
         process = self._house.processes.number

@@ -17,12 +17,12 @@ from sqlalchemy.sql.type_api import TypeEngine
 from heist import settings
 from heist.cli.console import err
 from heist.clock import stamp
-from heist.errors import ConfigError, Conflict, NotFound
+from heist.errors import ConfigError, Conflict, NotFound, StoreError
 from heist.services.analytics import table as tables
 from heist.store.copies import BATCH, Copies, columns
-from heist.store.engine import connect
+from heist.store.engine import connect, told
 from heist.store.figures import Chosen
-from heist.store.migrate import upgrade
+from heist.store.migrate import is_to_be_made, upgrade
 
 Form = Literal["jsonl", "csv", "parquet"]
 Table = Literal["messages", "tool_usage", "mentions", "sessions", "games", "events"]
@@ -30,10 +30,12 @@ Table = Literal["messages", "tool_usage", "mentions", "sessions", "games", "even
 
 
 @contextmanager
-def opened() -> Generator[Copies]:
-    """The audit that the settings name."""
+def opened(there: bool = True) -> Generator[Copies]:
+    """The audit that the settings name, which has to be there unless it is to be written. Raises `StoreError`."""
     engine = connect(settings.read().database_url)
     try:
+        if there and is_to_be_made(engine):
+            raise StoreError(f"there is no database {told(engine)} yet, so there is nothing to export")
         upgrade(engine)
         yield Copies(engine)
     finally:

@@ -31,7 +31,7 @@ def import_(
     ids = [session[0].event.session_id or "" for session in sessions]
     if twice := [one for one in ids if ids.count(one) > 1]:
         raise Conflict(f"the session {twice[0]} is in two of the files")
-    with opened() as copies:
+    with opened(there=False) as copies:
         if here := copies.session_ids(Chosen(session_ids=tuple(ids))):
             raise Conflict(f"the session {here[0]} is here already, so nothing was imported")
         for session, session_id in zip(sessions, ids, strict=True):
@@ -95,16 +95,18 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open(encoding="utf-8") as file:
             yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the file cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: the file cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the file cannot be read: it is no text in UTF-8") from None
 
 
 def _kept(place: str, line: str) -> tuple[int | None, Kept]:
     """The event of a line, and its number in the log that it comes from."""
     try:
         told: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{place}: expected {WHAT}, found what is not JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{place}: expected {WHAT}, found what is not JSON") from None
     if not isinstance(told, dict):
         _refuse(place, WHAT, type(told).__name__)
     seq, at = told.pop("seq", None), told.pop("at", None)

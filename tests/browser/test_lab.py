@@ -27,7 +27,7 @@ def test_the_lab_lists_all_sessions_with_their_results_after_the_reveal(page: Pa
     expect(rows).to_have_count(2)
     expect(rows.filter(has_text=told)).to_contain_text("SUCCESS")
     expect(rows.filter(has_text=untold)).not_to_contain_text("mole")
-    expect(page.locator("#page")).to_contain_text("1 guesses right, 21 to 100 % with 95 % confidence")
+    expect(page.locator("#page")).to_contain_text("1 ended in SUCCESS, 21 to 100 % with 95 % confidence")
     page.get_by_role("link", name="SUCCESS").click()
     expect(rows).to_have_count(1)
 

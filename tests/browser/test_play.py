@@ -89,7 +89,7 @@ def test_the_page_of_play_starts_a_blind_game_and_tells_what_came_of_games(page:
     expect(page.locator("#verdict")).to_contain_text("The mole was hacker")
     page.goto("/play")
     expect(page.get_by_role("table", name="Games by arm and strategy").locator("tbody tr")).to_have_count(1)
-    expect(page.locator("#page")).to_contain_text("0 of 1 guesses were right")
+    expect(page.locator("#page")).to_contain_text("0 of 1 games ended in SUCCESS")
     page.get_by_role("link", name="1", exact=True).first.click()
     expect(page.get_by_role("link", name=session_id)).to_be_visible()
     page.goto("/play")

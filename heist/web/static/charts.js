@@ -80,8 +80,9 @@ export function lines(label, x, unit, series, top = Math.max(1, ...series.flatMa
   return figure(label, drawing, [x, ...series.map((one) => one.name)], rows);
 }
 
-// What each agent's part cost, hatched.
-export const losses = (damage) => bars("Damage per agent, in points", Object.entries(damage).map(([name, points]) => ({ name, ok: 0, failed: points, text: `−${points}` })), ["", "points lost"]);
+// What each agent's part cost, hatched; or won, where it made up for others.
+export const losses = (damage) => bars("Points that each agent's part won or cost", Object.entries(damage).map(([name, points]) => ({
+  name, ok: Math.max(-points, 0), failed: Math.max(points, 0), text: points > 0 ? `−${points}` : points < 0 ? `+${-points}` : "0" })), ["won", "cost"]);
 
 // Bars of what went well, and hatched what failed: `rows` are { name, ok, failed }.
 export function bars(label, rows, [good, bad] = ["ok", "failed"]) {

@@ -1,6 +1,7 @@
 // The state of a session as a fold over its events: live, replayed or tested, it is this one function.
 // Pure data: nothing in here knows of the page.
 
+export const OVER = ["completed", "stopped", "failed"];
 export const SHAPES = ["●", "■", "▲", "◆", "✚", "★"];
 
 export function empty() {

@@ -3,6 +3,7 @@
 import { draw as redraw, losses, table } from "./charts.js";
 import { $, button, call, h, options, percent } from "./dom.js";
 import { show } from "./feed.js";
+import { OVER } from "./fold.js";
 import { curve } from "./panels.js";
 
 const ARMS = {
@@ -25,18 +26,20 @@ export function open(session, blind) {
   $("suspect").addEventListener("input", share);
 }
 
-export function draw(now, over, night) {
-  const { guess, revealed, agents } = now;
+// `now` is the moment that is looked at, `present` how things stand.
+export function draw(now, present, night) {
+  const { guess, revealed, agents } = now, over = OVER.includes(present.status), ended = Boolean(present.revealed);
   const select = $("guess").agent;
   if (!select.options.length && agents.size) {
     options(select, [["", "nobody"], ...[...agents.keys()].map((name) => [name, name])]);
   }
-  $("guess").hidden = Boolean(guess || revealed);
-  $("reveal").hidden = !over || Boolean(revealed);
+  $("guess").hidden = Boolean(guess) || ended;
+  $("reveal").hidden = !over || ended;
   if (plays) sliders(now);
   const told = $("told");
   told.hidden = !revealed;
   if (revealed) drawReveal(now, night);
+  else if (ended) $("verdict").textContent = "You look at an earlier moment. The answer stands at the end.";
   else $("verdict").textContent = guess ? `Your guess: ${guess.agent ?? "nobody"}. ${over ? "Ask for the answer." : "The answer comes when the session is over."}` : "";
 }
 

@@ -1,13 +1,14 @@
 // The lab: all sessions with what came of them, and two of them side by side.
 
 import { table } from "./charts.js";
-import { call, h, page, toSession } from "./dom.js";
+import { call, h, page, refuse, toSession } from "./dom.js";
 import { article } from "./feed.js";
 import { figures } from "./figures.js";
 import { fold } from "./fold.js";
 import { read } from "./log.js";
 import { behind, interval, quality } from "./quality.js";
 
+const STEERED = ["session.paused", "session.stepped", "session.resumed"]; // how people went through it
 const DIFFERENT = ["seq", "at", "session_id", "milliseconds", "process", "fork"]; // in any two sessions
 
 export async function open() {
@@ -32,18 +33,20 @@ export async function open() {
     h.button({ class: "main" }, "Compare a with b"));
   main.append(h.section(h.h1(wanted.length ? `Sessions: ${wanted.map((one) => one.join(" ")).join(", ")}` : "All sessions"),
     h.p(`${shown.length} sessions, ${over.length} games over`,
-        ...over.length ? ["; ", behind(right, { result: "SUCCESS" }), ` guesses right, ${interval(right, over.length)}.`] : ["."],
+        ...over.length ? ["; ", behind(right, { result: "SUCCESS" }), ` ended in SUCCESS, ${interval(right, over.length)}.`] : ["."],
       wanted.length ? h.a({ href: "/lab" }, " Show all") : null), form));
   if (!wanted.length) main.append(await quality("How right the rules were", false), await figures(rows));
 }
 
 export async function compare() {
   const main = page("compare"), asked = new URLSearchParams(location.search), ids = [asked.get("a") ?? "", asked.get("b") ?? ""];
+  if (!ids.every(Boolean)) return refuse("Choose two sessions in the lab, a and b.");
   const logs = [[], []];
-  for (const side of [0, 1]) if (!await read(ids[side], 0, false, (event) => logs[side].push(event))) return;
-  const at = divergence(...logs), states = logs.map(fold);
+  for (const side of [0, 1]) if (!await read(ids[side], 0, true, (event) => logs[side].push(event))) return;
+  const states = logs.map(fold), story = logs.map((log) => log.filter((event) => !STEERED.includes(event.kind)));
+  const at = divergence(...story);
   const link = (side, seq, words) => h.a({ href: `/s/${ids[side]}${seq ? `?at=${seq}` : ""}` }, words);
-  const first = [0, 1].map((side) => logs[side][at]);
+  const first = [0, 1].map((side) => story[side][at]);
   const told = (event) => event ? `${event.kind}${event.agent ? ` of ${event.agent}` : ""}` : "the end of its log";
   const figures = (state) => [state.started?.crew, state.status, state.turns.size, state.tokens, state.calls, state.refused, state.plan.size,
     state.outcome ? `${state.outcome.outcome}, ${state.outcome.score}` : "", state.revealed?.result ?? "", state.revealed ? state.revealed.mole ?? "nobody" : ""];

@@ -17,8 +17,8 @@ export async function open() {
   const games = sum("games"), right = sum("success");
   const of = ({ arm, strategy }, number, more) => number && behind(number, { arm, ...(strategy && { strategy }), ...more });
   shown.append(h.section(
-    h.h2("Guesses"),
-    h.p(...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} guesses were right, ${interval(right, games)}.`] : ["None yet."]),
+    h.h2("Games so far"),
+    h.p(...games ? [behind(right, { result: "SUCCESS" }), ` of ${games} games ended in SUCCESS, ${interval(right, games)}. Who says nothing accuses nobody.`] : ["None yet."]),
     table("Games by arm and strategy", ["arm", "strategy", "games", "right", "wrong", "busted", "plan clean", "score", "of"], tally.map((one) => [
       one.arm, one.strategy, of(one, one.games, {}), of(one, one.success, { result: "SUCCESS" }), of(one, one.failure, { result: "FAILURE" }),
       of(one, one.busted, { result: "BUSTED" }), of(one, one.clean, { outcome: "clean" }), Number(one.score.toFixed(1)), Number(one.reference.toFixed(1))]))),

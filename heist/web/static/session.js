@@ -3,7 +3,7 @@
 import { spark } from "./charts.js";
 import { $, api, ask, button, call, fill, h, options, percent, pill, quietly, refuse, speaker, time } from "./dom.js";
 import * as feed from "./feed.js";
-import { apply, empty, fold } from "./fold.js";
+import { OVER, apply, empty, fold } from "./fold.js";
 import * as game from "./game.js";
 import { cited, read } from "./log.js";
 import * as panels from "./panels.js";
@@ -11,7 +11,6 @@ import * as replay from "./replay.js";
 import { follow } from "./stream.js";
 
 const WEIGH_MS = 1500;
-const OVER = ["completed", "stopped", "failed"];
 const log = [];
 let present = empty(), state = present; // as it is, and as it is shown: another state while an earlier moment is
 let applied = 0, id = "", blind = false, following = false, dirty = new Set(), stale = true, scheduled = false;
@@ -162,7 +161,7 @@ function draw() {
     drawCommands();
     drawActivity();
     panels.draw(state);
-    game.draw(state, OVER.includes(present.status), replay.night);
+    game.draw(state, present, replay.night);
     replay.draw();
   }
   if (sought) document.getElementById(sought)?.scrollIntoView();
