@@ -75,12 +75,14 @@ class Memory(BaseModel):
 
 
 class Origin(BaseModel):
-    """The moment that a fork went on from: row `seq` of the log of another session, when `turn` turns were over."""
+    """The moment that a fork went on from: row `seq` of the log of another session, when `turn` turns were over. `root`
+    is the session whose game it is, where that was a fork itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     session_id: str
     seq: int
     turn: int
+    root: str | None = None
 
 
 class SessionStarted(SessionFact):

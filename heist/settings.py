@@ -20,8 +20,8 @@ from heist.errors import ConfigError
 PREFIX = "HEIST_"
 LAYERS = ("dev", "prod", "test")
 """Those that come with the program; any other name is a file of the config folder."""
-_LOGIN = re.compile(r"//\S*@")
-_TOLD = re.compile(r"(?i)([?&][^=&\s]*(?:password|passphrase|secret|token|key)[^=&\s]*=)[^&\s]+")
+_LOGIN = re.compile(r"//.*@")
+_TOLD = re.compile(r"(?i)([?&][^=&\s]*(?:password|passphrase|secret|token|key|auth|sig|code)[^=&\s]*=)[^&\s]+")
 
 
 def masked(text: str) -> str:
@@ -37,6 +37,8 @@ def shipped(name: str) -> Path:
 
 
 def _model_source(value: str) -> str:
+    if "?" in value and value.startswith("http"):
+        raise ValueError("expected a base URL without a query; a key belongs in HEIST_LLM_KEY")
     if value in ("auto", "simulated") or re.fullmatch(r"local(:.+)?", value) or re.fullmatch(r"https?://[!-~]+", value):
         return value
     raise ValueError(

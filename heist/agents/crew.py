@@ -25,6 +25,8 @@ def check_name(name: str) -> str:
 def check_llm(llm: str) -> str:
     if re.match(r"https?://[^/]*@", llm):
         raise ValueError("a name and password would stand in every log of the crew; put the address into HEIST_LLM")
+    if llm.startswith("http") and "?" in llm:
+        raise ValueError("expected a base URL without a query: it would stand in every log; a key is HEIST_LLM_KEY")
     if llm != "simulated" and not re.fullmatch(r"https?://[!-~]+|local(:.+)?", llm):
         raise ValueError(f"expected simulated or a base URL such as http://127.0.0.1:1234/v1, found {llm!r}")
     return llm
@@ -123,7 +125,7 @@ class Variant(Section):
     """How a share of the sessions differs; what is left out is the crew's. Shares are numbers that stand in proportion
     to each other."""
 
-    share: float = Field(1, ge=0, allow_inf_nan=False)
+    share: float = Field(1, ge=0, le=1_000_000, allow_inf_nan=False)
     order: Literal["round_robin", "random"] | None = None
     rounds: int | None = Field(None, ge=1, le=1000)
     context: int | None = Field(None, ge=1, le=200)

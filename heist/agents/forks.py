@@ -51,7 +51,8 @@ def fork(
     first, *had = log[: _until(log, places, moment)]
     assert isinstance(first, e.SessionStarted)
     turn = max((_over(event) for event in had), default=0)
-    origin = e.Origin(session_id=first.session_id, seq=places[len(had)], turn=turn)
+    root = first.fork and (first.fork.root or first.fork.session_id)
+    origin = e.Origin(session_id=first.session_id, seq=places[len(had)], turn=turn, root=root)
     its = {"session_id": session_id}
     kept = [event for event in sealed if isinstance(event, e.MoleAssigned) or _private(event) <= turn]
     return Fork(

@@ -133,8 +133,9 @@ class Games:
         """Raises `Conflict` for a fork of a session whose game is not over: the reveal of one tells that of the
         other."""
         origin = conversation.session.fork
-        if origin is not None and await asyncio.to_thread(self._queries.is_sealed, origin.session_id):
-            raise Conflict(f"this is a fork of {origin.session_id}, which has the same mole; end that game first")
+        for other in (origin.root, origin.session_id) if origin is not None else ():
+            if other is not None and await asyncio.to_thread(self._queries.is_sealed, other):
+                raise Conflict(f"this is a fork of {other}, which has the same mole; end that game first")
 
     async def _end(self, past: Past, conversation: Conversation, by: str) -> None:
         await self._check_origin(conversation)

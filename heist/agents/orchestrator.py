@@ -78,8 +78,9 @@ class Orchestrator:
             self._check_budget()
             async for block in self._archivist.blocks(self.conversation):
                 self._post(block)
-        self._ended = True
-        await self._publish(self._ending())
+        async with self._control:  # whoever steers it now comes before the end, or finds it over
+            self._ended = True
+            await self._publish(self._ending())
         self._settle()
 
     async def _warm_up(self) -> None:
@@ -218,6 +219,11 @@ class Orchestrator:
                 await self._cut(f"stopped by {by}")
                 if not self.conversation.over:
                     await self._publish(self._ending())
+
+    async def idle(self) -> None:
+        """Returns when nobody steers it."""
+        async with self._control:
+            pass
 
     async def suspend(self, reason: str) -> None:
         """Cuts the turn in hand off and leaves the session paused, to be continued by another process."""

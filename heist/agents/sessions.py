@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -286,15 +286,31 @@ class Sessions:
         task.add_done_callback(lambda task: self._ended(session_id, task))
 
     def _ended(self, session_id: str, task: "asyncio.Task[None]") -> None:
-        orchestrator = self._running.pop(session_id)
-        del self._tasks[session_id]
-        self._clear(orchestrator)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        orchestrator = self._running[session_id]
+        if task.cancelled():
+            self._close(self._drop_when_idle(session_id, orchestrator))
+            return
+        self._drop(session_id, orchestrator)
+        if (error := task.exception()) is not None:
             with within(Here(session_id)):
                 log.error("session %s broke off", session_id, exc_info=error)
-            closing = asyncio.ensure_future(self._record_failure(orchestrator, error))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            if not isinstance(error, StoreError):  # what is on record then can be brought back
+                self._close(self._record_failure(orchestrator, error))
+
+    def _close(self, work: Coroutine[None, None, None]) -> None:
+        closing = asyncio.ensure_future(work)
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def _drop_when_idle(self, session_id: str, orchestrator: Orchestrator) -> None:
+        """Who cut a session off puts its end on record after it; until then nobody may find it gone."""
+        await orchestrator.idle()
+        self._drop(session_id, orchestrator)
+
+    def _drop(self, session_id: str, orchestrator: Orchestrator) -> None:
+        if self._running.get(session_id) is orchestrator:
+            del self._running[session_id], self._tasks[session_id]
+            self._clear(orchestrator)
 
     def _clear(self, orchestrator: Orchestrator) -> None:
         orchestrator.dismiss()
@@ -319,13 +335,17 @@ class Sessions:
 
     async def stop(self, principal: Principal, session_id: str, now: bool = False) -> None:
         """Ends after the turn in hand; with `now` the turn is cut off and the session is over on return."""
-        await (await self._running_here(principal, session_id)).stop(principal.name, now)
+        orchestrator = await self._running_here(principal, session_id)
+        await orchestrator.stop(principal.name, now)
+        if now:
+            self._drop(session_id, orchestrator)
 
     async def cut(self, principal: Principal, session_id: str) -> None:
         """Ends a session because its process goes away, whoever may steer it."""
         principal.require(Scope.SESSION_CONTROL)
         if orchestrator := self._running.get(session_id):
             await orchestrator.stop(principal.name, now=True)
+            self._drop(session_id, orchestrator)
 
     async def command(self, principal: Principal, session_id: str, agent: str, text: str) -> int:
         """Queues an order that overrides the agent's instructions in its next turn; answers the command's number."""
@@ -475,6 +495,7 @@ class Sessions:
         for result in await asyncio.gather(*running, *self._closing, return_exceptions=True):
             if isinstance(result, BaseException):
                 log.error("a session could not be left paused: %s", result)
+        await asyncio.gather(*self._closing, return_exceptions=True)
         with suppress(StoreError):  # then it is held for dead, a little later
             await asyncio.to_thread(self._house.processes.leave)
 

@@ -45,8 +45,8 @@ async def take(cue: Cue, agent: Agent, model: Model, clock: Clock, halvings: int
     started = clock.monotonic()
     tools = agent.tools()
     heard, prompt = await fit(cue, tools, model, room(cue, model) >> halvings)
-    (private,), _ = await model.count([cue.brief])
-    speech = Speech(cue, model.form, private)
+    (private,), guessed = await model.count([cue.brief])
+    speech = Speech(cue, model.form, private, guessed and bool(cue.brief))
     left_out = len(cue.heard) - len(heard.heard)
     names = tuple(tool.name for tool in tools)
     yield MessageStarted(**speech.who, tools=names, form=model.form, left_out=left_out, without=heard.without)
@@ -146,9 +146,11 @@ class Who(It):
 class Speech:
     """What an agent says in one turn, over all of its model calls, without the tool calls that it wrote into it. After
     `listen`, `calls` holds the tool calls that the last model call asked for, and `form` how. `private` is the number
-    of tokens of the agent's brief."""
+    of tokens of the agent's brief, which are told of nowhere: what the server counts would tell how its brief differs
+    from the others'. Where that number is `guessed` it cannot be taken from what the server counts, and the prompt's is
+    guessed too."""
 
-    def __init__(self, cue: Cue, offered: Form, private: int = 0) -> None:
+    def __init__(self, cue: Cue, offered: Form, private: int = 0, guessed: bool = False) -> None:
         seat = cue.seat
         self.who = Who(
             session_id=cue.session.session_id, turn=cue.turn, round=cue.round, agent=seat.name, role=seat.role
@@ -159,6 +161,8 @@ class Speech:
         self.calls: list[Call] = []
         self.completions: list[Completion] = []
         self._private = private
+        self._guessed = guessed
+        self._asked: list[int] = []
         self._plan = {slot: edit.value for slot, edit in cue.plan.items()}
         self._text = ""
         self._begins = True
@@ -166,6 +170,7 @@ class Speech:
     async def listen(self, model: Model, prompt: Prompt) -> AsyncGenerator[MessageDelta]:
         """One model call; its words come out as they are certain to be speech."""
         utterance = Utterance(len(self.completions) + 1)
+        self._asked.append(sum(guess(message.content) for message in prompt.messages))
         self._begins = True
         async with aclosing(model.complete(prompt)) as answer:
             async for chunk in answer:
@@ -216,17 +221,18 @@ class Speech:
 
     def completed(self, spent: float) -> MessageCompleted:
         usages = [completion.usage for completion in self.completions]
-        cached = [usage.cached for usage in usages if usage.cached is not None]
+        prompts = self._asked if self._guessed else [usage.prompt for usage in usages]
+        cached = usages[0].cached  # by the next call of the turn its brief is among them
         return MessageCompleted(
             **self.who,
             text=self.spoken(),
             model=self.completions[-1].model,
             model_calls=len(self.completions),
             form=self.form,
-            prompt_tokens=sum(max(usage.prompt - self._private, 0) for usage in usages),
+            prompt_tokens=sum(max(prompt - self._private, 0) for prompt in prompts),
             completion_tokens=sum(usage.completion for usage in usages),
-            estimated=any(usage.estimated for usage in usages),
-            cached_tokens=sum(cached) if cached else None,
+            estimated=self._guessed or any(usage.estimated for usage in usages),
+            cached_tokens=cached,
             milliseconds=spent,
         )
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -18,6 +19,7 @@ from heist.errors import ConfigError, Conflict
 from heist.store.copies import Kept
 from heist.store.figures import Chosen
 
+MOST_TOKENS = 2**31 - 1
 WHAT = "an event as heist export writes it"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -64,6 +66,8 @@ class _Log:
     def __init__(self, place: str, first: e.Event) -> None:
         if not isinstance(first, e.SessionStarted):
             _refuse(place, "session.started at the beginning of a session", first.kind)
+        if not first.seats:
+            _refuse(place, "at least one of seats", "none")
         if not _ID.fullmatch(first.session_id):
             _refuse(place, "a session_id of letters, digits, _, . and -", repr(first.session_id[:64]))
         self.kept: list[Kept] = []
@@ -77,6 +81,12 @@ class _Log:
             _refuse(place, f"{event.kind} once in {self._id}", "it again")
         if not event.sealed and (seq is None or seq <= self._last):
             _refuse(place, f"a seq above {self._last}", "none" if seq is None else str(seq))
+        if event.kind.startswith("session.") and self._kinds & set(e.ENDS):
+            _refuse(place, f"{self._id} to stay as it ended", event.kind)
+        if isinstance(event, e.MessageCompleted):
+            for tokens in (event.prompt_tokens, event.completion_tokens):
+                if not 0 <= tokens <= MOST_TOKENS:
+                    _refuse(place, f"0 to {MOST_TOKENS} tokens", str(tokens)[:64])
         if isinstance(event, e.MessageCompleted | e.MessageFailed):
             if event.turn <= self._turn:
                 _refuse(place, f"a turn after {self._turn}", f"turn {event.turn}")
@@ -112,13 +122,20 @@ def _kept(place: str, line: str) -> tuple[int | None, Kept]:
     seq, at = told.pop("seq", None), told.pop("at", None)
     if seq is not None and (type(seq) is not int or seq < 1):
         _refuse(place, "a seq from 1", repr(seq)[:64])
-    if not isinstance(at, str) or not _MOMENT.fullmatch(at):
+    if not isinstance(at, str) or not _is_moment(at):
         _refuse(place, "at: a time as 2026-01-01T12:00:00.000000Z", repr(at)[:64])
     try:
         return seq, Kept(e.parse(json.dumps(told)), at)
     except ValidationError as error:
         first = first_error(error)
         raise ConfigError(f"{place}: expected {WHAT}: {sentence(first['loc'], first['msg'])}") from None
+
+
+def _is_moment(at: str) -> bool:
+    try:
+        return _MOMENT.fullmatch(at) is not None and datetime.fromisoformat(at).year > 1
+    except ValueError:
+        return False
 
 
 def _refuse(place: str, expected: str, found: str) -> NoReturn:

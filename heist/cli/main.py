@@ -56,6 +56,8 @@ def main() -> None:
         cli()
     except HeistError as error:
         _give_up(error)
+    except OSError as error:  # a file or a folder that cannot be read, wherever it is looked for
+        _give_up(ConfigError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
 
 
 def _give_up(error: HeistError) -> NoReturn:

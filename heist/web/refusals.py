@@ -51,7 +51,14 @@ class Refusals:
             await self.tell(request, error, answer.status_code)
             return answer
 
+        async def unreadable(_: Request, error: Exception) -> JSONResponse:
+            assert isinstance(error, OSError)
+            log.error("a file or a folder cannot be read: %s", error)
+            detail = f"a file or a folder of this house cannot be read: {error.strerror or 'unknown'}; see the log"
+            return JSONResponse({"error": "unavailable", "detail": detail}, 503, NO_STORE)
+
         app.add_exception_handler(HeistError, refused)
+        app.add_exception_handler(OSError, unreadable)
         app.add_exception_handler(RequestValidationError, _misunderstood)
         app.add_exception_handler(HTTPException, _no_route)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import cycle
+from itertools import cycle, repeat
 from typing import NamedTuple
 
 from heist import events as e
@@ -185,5 +185,5 @@ def owners(known: Schema, crew: Iterable[Member]) -> dict[str, str]:
     are there, in turn."""
     present = list(crew)
     having = {member.duty: member.name for member in reversed(present)}
-    spare = cycle(member.name for member in present)
+    spare = cycle(member.name for member in present) if present else repeat("")
     return {name: having.get(slot.role) or next(spare) for name, slot in known.slots.items()}
