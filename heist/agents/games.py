@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 
 from heist.agents import mole
@@ -88,7 +88,7 @@ class Games:
             await self._end(past, conversation, principal.name)
 
     async def recover(self) -> None:
-        """Ends the games that a guess had ended when the process was gone."""
+        """Ends the games that a guess has ended: when the process was gone, or while another game was to end first."""
         for session_id in await asyncio.to_thread(self._queries.guessed):
             await self._end_if_guessed(session_id)
 
@@ -102,11 +102,17 @@ class Games:
         return await asyncio.to_thread(mole.read, self._config)
 
     def hear(self, recorded: Recorded) -> None:
-        """A watcher of the bus: a session that ends with its guess made ends its game."""
+        """A watcher of the bus: a session that ends with its guess made ends its game, and a game that is told those of
+        its forks that waited for it."""
         if recorded.event.kind in ENDS and recorded.event.session_id is not None:
-            task = asyncio.get_running_loop().create_task(self._end_if_guessed(recorded.event.session_id))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            self._later(self._end_if_guessed(recorded.event.session_id))
+        elif recorded.event.kind == "mole.revealed":
+            self._later(self.recover())
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """Games that are ending end."""

@@ -177,7 +177,8 @@ class Queries:
         return [Ended._make(row) for row in self._rows(some)]
 
     def guessed(self) -> list[str]:
-        """Sessions that are over, with a guess and without a reveal: there are some only after a kill."""
+        """Sessions that are over, with a guess and without a reveal: there are some after a kill, and forks that
+        wait for the game that they come from."""
         over = sessions.c.status.in_(["completed", "stopped", "failed"])
         made = select(events.c.session_id).where(events.c.kind == "guess.made")
         revealed = select(events.c.session_id).where(events.c.kind == "mole.revealed")

@@ -18,7 +18,7 @@ Told = Literal["closed", "open", "half_open"]
 _STATES: dict[State, Told] = {"closed": "closed", "open": "open", "half-open": "half_open"}
 AGAIN_SECONDS = 2.0
 """For so long a look counts, however many ask."""
-_LOGIN = re.compile(r"//[^/@\s]*@")
+_LOGIN = re.compile(r"//[^/\s]*@")
 """Name and password in an address."""
 
 

@@ -232,7 +232,7 @@ async def test_a_guess_in_a_fork_is_kept_until_the_other_game_is_over(runtime: R
     await runtime.sessions.stop(USER, session_id)
     await runtime.sessions.finished(session_id)
     await runtime.games.reveal(USER, session_id)
-    await runtime.games.recover()
+    await until(runtime, fork, "mole.revealed")
     last = log(runtime, fork)[-1]
     assert isinstance(last, e.MoleRevealed)
     assert last.guess == "hacker"
