@@ -13,9 +13,10 @@ LAST = 2**63 - 1
 _LEFT = (
     *("session.paused", "session.stepped", "session.resumed", "session.recovered", "session.stopping"),
     *("session.stopped", "session.completed", "session.failed", "budget.reached"),
-    *("guess.made", "outcome.step", "outcome.decided", "mole.revealed"),
+    *("guess.made", "outcome.step", "outcome.decided", "mole.revealed", "service.missing"),
 )
-"""How a session was steered and how it ended is its own; a fork has a guess, an end and a reveal of its own."""
+"""How a session was steered, how it ended and what it did without is its own; a fork has a guess, an end and a reveal
+of its own."""
 
 
 class Moment(BaseModel):

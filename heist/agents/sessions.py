@@ -160,9 +160,13 @@ class Sessions:
         return [e.ServiceMissing(session_id=session_id, part=part, why=e.sound(why)) for part, why in found]
 
     async def fork(self, principal: Principal, session_id: str, moment: Moment) -> str:
+        """Forks a session; answers the id of the fork once it is on record. Raises as `go_on`."""
+        return (await self.go_on(principal, session_id, moment)).session_id
+
+    async def go_on(self, principal: Principal, session_id: str, moment: Moment) -> Begun:
         """Starts a session that goes on from a moment of this one, running or over, as a re-execution: with the same
-        seats, seed, bank and mole, by the models and tools that there are now. Answers its id. Raises `NotFound`,
-        `Invalid`, `ModelError`, or `Conflict` when nothing could follow."""
+        seats, seed, bank and mole, by the models and tools that there are now. Raises `NotFound`, `Invalid`,
+        `ModelError`, or `Conflict` when nothing could follow."""
         principal.require(Scope.SESSION_CONTROL)
         if moment.paused:
             self._house.switches.require("live_control")
@@ -175,21 +179,23 @@ class Sessions:
             conversation.apply(event)
         _check_room(session_id, conversation)
         await asyncio.to_thread(self._house.processes.beat)
+        missing = await self._missing(forked.started)
         orchestrator = await self._seat(conversation)
         try:
-            await self._record(forked)
+            await self._record(forked, missing)
             if moment.paused:
                 await orchestrator.pause(principal.name, "a fork waits to be resumed")
         except StoreError:
             self._clear(orchestrator)
             raise
         self._drive(orchestrator)
-        return orchestrator.session_id
+        return Begun(orchestrator.session_id, missing)
 
-    async def _record(self, fork: Fork) -> None:
+    async def _record(self, fork: Fork, missing: Sequence[e.ServiceMissing]) -> None:
         """Posts all at once, so that no other session's events come between; returns when they are kept."""
         bus = self._house.bus
-        posted = [bus.post(fork.started), *(bus.post(event, taken=True) for event in (*fork.taken, *fork.sealed))]
+        own = [bus.post(fork.started), *map(bus.post, missing)]
+        posted = [*own, *(bus.post(event, taken=True) for event in (*fork.taken, *fork.sealed))]
         kept = [future for future in posted if future is not None]
         bus.flush()
         await asyncio.wait(kept)

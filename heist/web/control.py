@@ -17,7 +17,7 @@ from heist.agents import crew as crews
 from heist.agents.forks import Moment
 from heist.agents.games import Games
 from heist.agents.hindsight import Seen
-from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order, Sessions
+from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Begun, Order, Sessions
 from heist.errors import HeistError, InsufficientScope, InvalidToken
 from heist.llm.source import Source
 from heist.services import documented
@@ -134,6 +134,10 @@ class House(BaseModel):
     problem: str
 
 
+def _begun(begun: Begun) -> Started:
+    return Started(session_id=begun.session_id, missing=[Lack(part=one.part, why=one.why) for one in begun.missing])
+
+
 def router(
     sessions: Sessions,
     games: Games,
@@ -182,8 +186,7 @@ def router(
 
     @routes.post("/sessions", status_code=201, summary="Start a session", responses=documented.refusals(404, 502, 504))
     async def start(principal: User, order: Order | None = None) -> Started:
-        begun = await sessions.begin(principal, order or Order())
-        return Started(session_id=begun.session_id, missing=[Lack(part=one.part, why=one.why) for one in begun.missing])
+        return _begun(await sessions.begin(principal, order or Order()))
 
     @routes.get("/sessions", summary="The sessions, newest first", responses=documented.refusals(404))
     async def newest(
@@ -247,7 +250,7 @@ def router(
         responses=steered,
     )
     async def fork(principal: User, session_id: str, moment: Moment | None = None) -> Started:
-        return Started(session_id=await sessions.fork(principal, session_id, moment or Moment()))
+        return _begun(await sessions.go_on(principal, session_id, moment or Moment()))
 
     @routes.post(
         "/sessions/{session_id}/commands", status_code=202, summary="Order an agent in its next turn", responses=steered

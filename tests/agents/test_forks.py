@@ -298,3 +298,17 @@ async def test_what_a_fork_takes_over_is_said_to_have_been_before(runtime: Runti
     counted = [one.event.turn for one in heard if isinstance(one.event, e.MessageCompleted) and not one.taken]
     assert counted == [5, 6]
     assert not heard[0].taken
+
+
+@pytest.mark.mission("S17")
+async def test_a_fork_says_what_it_has_to_do_without_itself(runtime: Runtime) -> None:
+    session_id = await runtime.sessions.start(USER, Order(paused=True))
+    await runtime.inventory.switch(USER, "calculator", on=False)
+    fork = await runtime.sessions.go_on(USER, session_id, Moment())
+    assert [(one.part, one.why) for one in fork.missing] == [("tools", "calculator is switched off")]
+    told = [event for event in log(runtime, fork.session_id) if isinstance(event, e.ServiceMissing)]
+    assert list(fork.missing) == told
+    await runtime.inventory.switch(USER, "calculator", on=True)
+    again = await runtime.sessions.go_on(USER, fork.session_id, Moment(turn=0))
+    assert not again.missing
+    assert "service.missing" not in kinds(log(runtime, again.session_id))
