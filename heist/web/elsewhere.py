@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from heist.errors import HeistError
 from heist.events import Recorded
@@ -68,16 +69,22 @@ class Elsewhere:
 
     async def _weave(self) -> None:
         """Tells what is on record and was not heard, and what was heard meanwhile, by the order of the log."""
+        seen: float = inf
         try:
             rows = deque(await asyncio.to_thread(self._rows, self._told))
+            seen = rows[-1].seq if rows else self._told or 0
         except HeistError as error:
             log.warning("the streams hear nothing of other processes: %s", error)
             rows = deque()
         behind, self._behind = self._behind or [], None
         newest = rows[-1].seq if rows else self._horizon
-        for recorded in behind:
+        for at, recorded in enumerate(behind):
             while recorded.seq is not None and rows and rows[0].seq <= recorded.seq:
                 self._row(rows.popleft(), recorded.seq)
+            if recorded.seq is not None and self._told is not None and max(seen, self._told + 1) < recorded.seq:
+                self._behind = behind[at:]  # kept after the rows were read, and so may be what is missing before it
+                self._reading = asyncio.create_task(self._weave())
+                return
             self._pass(recorded)
         while rows and rows[0].seq <= self._horizon:
             self._row(rows.popleft(), None)

@@ -1,6 +1,7 @@
 """What other processes write is told once, and in the order of the log."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from heist.clock import SystemClock
 from heist.store.audit import Audit
 from heist.store.engine import connect
 from heist.store.migrate import upgrade
-from heist.store.queries import Queries
+from heist.store.queries import Logged, Queries
 from heist.web import elsewhere
 from heist.web.elsewhere import Elsewhere
 from tests.strategies import message, session_started
@@ -104,3 +105,26 @@ async def test_who_does_not_listen_any_more_costs_nothing(both: Both) -> None:
     assert both.told == []
     await both.here.publish(message("a", 1, "x"))
     assert both.told == [(4, "here")]
+
+
+async def test_what_is_written_while_the_log_is_read_is_told_in_its_place(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both.elsewhere._looking.cancel()  # type: ignore[union-attr]
+    read, reading, go_on = both.elsewhere._rows, asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slowly(after: int | None) -> list[Logged]:
+        rows = read(after)
+        loop.call_soon_threadsafe(reading.set)
+        go_on.wait(5)
+        return rows
+
+    monkeypatch.setattr(both.elsewhere, "_rows", slowly)
+    await both.there.publish(message("b", 1, "x"))
+    await both.here.publish(message("a", 1, "x"))
+    await reading.wait()
+    await both.there.publish(message("b", 2, "x"))
+    await both.here.publish(message("a", 2, "x"))
+    go_on.set()
+    assert await both.until(4) == [(3, "there"), (4, "here"), (5, "there"), (6, "here")]
