@@ -51,8 +51,8 @@ async def test_a_whole_session_runs_through_a_real_server(settings: Settings, ll
     spoken = [event for event in events if isinstance(event, e.MessageCompleted)]
     assert len(spoken) >= 10, [event for event in events if isinstance(event, e.MessageFailed)]
     assert [turn for turn, _, _ in turns(events)] == sorted({turn for turn, _, _ in turns(events)})
+    assert not all(event.estimated for event in spoken)  # some are, once its tokenizer has let us wait too long
     for event in spoken:
-        assert not event.estimated
         assert event.prompt_tokens > 100
         assert 0 < event.completion_tokens <= 40 * event.model_calls
         pieces = [delta.text for delta in streamed if delta.turn == event.turn]
