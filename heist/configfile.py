@@ -1,9 +1,9 @@
 """A YAML file read into a frozen, typed model; a wrong one is refused in one sentence."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,6 +27,7 @@ class Misplaced(ValueError):
 
 
 S = TypeVar("S", bound=Section)
+E = TypeVar("E", bound=Mapping[str, Any])
 
 
 class _Loader(yaml.SafeLoader):
@@ -105,7 +106,11 @@ def _parsed(text: str) -> tuple[yaml.Node | None, object]:
 
 def first_error(error: ValidationError) -> ErrorDetails:
     """The error to tell of: a key that does not exist before one that is missing, which it was probably meant for."""
-    errors = error.errors(include_url=False, include_input=False)
+    return foremost(error.errors(include_url=False, include_input=False))
+
+
+def foremost(errors: Sequence[E]) -> E:
+    """The same, of errors that are listed already."""
     return next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
 
 

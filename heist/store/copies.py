@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Engine, Select, Table, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from heist.errors import Conflict, StoreError
+from heist.errors import Conflict
 from heist.events import Event, body_of, placed
 from heist.store import tables
 from heist.store.audit import Waiting, Writer
+from heist.store.engine import failing
 from heist.store.figures import Chosen
 
 BATCH = 5_000
@@ -71,12 +71,9 @@ class Copies:
         return len(session)
 
     def _rows(self, statement: Select[Any]) -> Iterator[dict[str, Any]]:
-        try:
-            with self._engine.connect() as connection:
-                streaming = connection.execution_options(yield_per=BATCH)
-                yield from (dict(row) for row in streaming.execute(statement).mappings())
-        except SQLAlchemyError as error:
-            raise StoreError(f"the audit could not be read: {getattr(error, 'orig', None) or error}") from None
+        with failing("the audit could not be read"), self._engine.connect() as connection:
+            streaming = connection.execution_options(yield_per=BATCH)
+            yield from (dict(row) for row in streaming.execute(statement).mappings())
 
 
 def columns(table: str) -> Table:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from heist.errors import ConfigError
+from heist.errors import ConfigError, StoreError
 
 BUSY_SECONDS = 10.0
 IMMEDIATE = "heist_immediate"
@@ -85,6 +85,15 @@ def reason(error: Exception) -> str:
     if lines[0].startswith("Multiple connection attempts") and len(lines) > 1:
         return lines[1].removeprefix("- ")
     return lines[0].strip()
+
+
+@contextmanager
+def failing(what: str) -> Generator[None]:
+    """Whatever the database refuses in this block is a `StoreError` that begins so: "the audit could not be read"."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise StoreError(f"{what}: {reason(error)}") from None
 
 
 def _prepare(connection: sqlite3.Connection, _: object) -> None:

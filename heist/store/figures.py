@@ -10,10 +10,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 from sqlalchemy import Column, ColumnElement, Connection, Engine, Row, Select, Table, case, func, literal_column, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import Executable
 
-from heist.errors import StoreError
+from heist.store.engine import failing
 from heist.store.queries import SessionRow
 from heist.store.tables import events, games, mentions, messages, sessions, tool_usage
 
@@ -145,13 +144,10 @@ class Figures:
     @contextmanager
     def reading(self) -> Generator["Reading"]:
         """The audit as it is at this moment, whatever is written meanwhile. Raises `StoreError`."""
-        try:
-            with self._engine.connect() as connection:
-                if self._engine.dialect.name != "sqlite":  # where every transaction sees one moment
-                    connection.execution_options(isolation_level="REPEATABLE READ")
-                yield Reading(connection)
-        except SQLAlchemyError as error:
-            raise StoreError(f"the audit could not be read: {getattr(error, 'orig', None) or error}") from None
+        with failing("the audit could not be read"), self._engine.connect() as connection:
+            if self._engine.dialect.name != "sqlite":  # where every transaction sees one moment
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield Reading(connection)
 
 
 class Reading:

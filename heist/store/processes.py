@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Engine, Float, delete, insert, literal_column, select, update
-from sqlalchemy.exc import SQLAlchemyError
 
-from heist.errors import StoreError
-from heist.store.engine import reason
+from heist.store.engine import failing
 from heist.store.tables import processes
 
 BEAT_SECONDS = 5.0
@@ -79,31 +77,22 @@ class Processes:
         own = update(processes).where(processes.c.number == self.number)
         new = insert(processes).values(number=self.number, **self._place._asdict(), seen=self._now)
         old = delete(processes).where(processes.c.seen < self._now - _FORGOTTEN_SECONDS)
-        try:
-            with self._engine.begin() as connection:
-                if not connection.execute(own.values(seen=self._now)).rowcount:
-                    connection.execute(old)
-                    connection.execute(new)
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database could not be written: {reason(error)}") from None
+        with failing("the database could not be written"), self._engine.begin() as connection:
+            if not connection.execute(own.values(seen=self._now)).rowcount:
+                connection.execute(old)
+                connection.execute(new)
 
     def leave(self) -> None:
         """This process drives nothing any more."""
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(delete(processes).where(processes.c.number == self.number))
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database could not be written: {reason(error)}") from None
+        with failing("the database could not be written"), self._engine.begin() as connection:
+            connection.execute(delete(processes).where(processes.c.number == self.number))
 
     def living(self, number: int) -> str | None:
         """Where the process of this number lives, in words; None if it is gone."""
         place = [processes.c[name] for name in Place._fields]
         asked = select(*place, (self._now - processes.c.seen).label("silent")).where(processes.c.number == number)
-        try:
-            with self._engine.connect() as connection:
-                row = connection.execute(asked).first()
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database could not be read: {reason(error)}") from None
+        with failing("the database could not be read"), self._engine.connect() as connection:
+            row = connection.execute(asked).first()
         if row is None:
             return None
         if row.space == self._place.space:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row, Select, case, func, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from heist.errors import Conflict, StoreError
+from heist.errors import Conflict
 from heist.events import Event, parse, placed
-from heist.store.engine import reason
-from heist.store.tables import clients, events, games, revocations, sealed, sessions, tool_usage
+from heist.store.engine import failing
+from heist.store.tables import ENDED, clients, events, games, revocations, sealed, sessions, tool_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +178,7 @@ class Queries:
     def guessed(self) -> list[str]:
         """Sessions that are over, with a guess and without a reveal: there are some after a kill, and forks that
         wait for the game that they come from."""
-        over = sessions.c.status.in_(["completed", "stopped", "failed"])
+        over = sessions.c.status.in_(ENDED)
         made = select(events.c.session_id).where(events.c.kind == "guess.made")
         revealed = select(events.c.session_id).where(events.c.kind == "mole.revealed")
         some = select(sessions.c.session_id).where(
@@ -218,8 +217,5 @@ class Queries:
         return [Logged._make(row) for row in self._rows(some)]
 
     def _rows(self, statement: Select[Any]) -> Sequence[Row[Any]]:
-        try:
-            with self._engine.connect() as connection:
-                return connection.execute(statement).all()
-        except SQLAlchemyError as error:
-            raise StoreError(f"the audit could not be read: {reason(error)}") from None
+        with failing("the audit could not be read"), self._engine.connect() as connection:
+            return connection.execute(statement).all()

@@ -1,15 +1,12 @@
 """Deletes: old sessions whole, and what happened outside of every session."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, CursorResult, Engine, Select, delete, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from heist.errors import StoreError
 from heist.events import AuditPurged, body_of
-from heist.store.engine import reason, writing
+from heist.store.engine import failing, writing
 from heist.store.tables import ENDED, events, metadata, sessions, tool_usage
 
 CHUNK = 50
@@ -46,19 +43,16 @@ class Retention:
         )
         unfinished = select(func.count()).where(sessions.c.status.not_in(ENDED), sessions.c.start_time < before)
         outside = select(func.count()).select_from(_outside(before).subquery())
-        try:
-            with self._engine.connect() as connection:
-                ids = connection.scalars(ended).all()
-                return Old(ids, connection.scalar(unfinished) or 0, connection.scalar(outside) or 0)
-        except SQLAlchemyError as error:
-            raise StoreError(f"the audit could not be read: {reason(error)}") from None
+        with failing("the audit could not be read"), self._engine.connect() as connection:
+            ids = connection.scalars(ended).all()
+            return Old(ids, connection.scalar(unfinished) or 0, connection.scalar(outside) or 0)
 
     def purge(self, old: Old, before: str, outside: bool, by: str, at: str) -> Mapping[str, int]:
         """Deletes the sessions from every table, and with `outside` what happened outside of all; the log says so
         first. Answers how many rows went from which table."""
         gone: dict[str, int] = {}
         told = AuditPurged(session_id=None, by=by, before=before, sessions=len(old.sessions), outside=outside)
-        try:
+        with failing("the audit could not be purged"):
             with writing(self._engine) as connection:
                 _tell(connection, told, at)
             for start in range(0, len(old.sessions), CHUNK):
@@ -67,21 +61,17 @@ class Retention:
             if outside:
                 with writing(self._engine) as connection:
                     _delete_outside(connection, before, gone)
-        except SQLAlchemyError as error:
-            raise StoreError(f"the audit could not be purged: {reason(error)}") from None
         return gone
 
     def free(self) -> None:
         """Gives the space that the deleted rows took back: to the disk on SQLite, on PostgreSQL to rows to come."""
-        try:
+        with failing("the rows are gone, and their space is not given back"):
             if self._engine.dialect.name == "sqlite":
                 self._shrink()
             else:
                 with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                     for table in _OF_SESSIONS:
                         connection.exec_driver_sql(f"VACUUM (ANALYZE) {table.name}")
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StoreError(f"the rows are gone, and their space is not given back: {reason(error)}") from None
 
     def _shrink(self) -> None:
         """Outside of any transaction, as SQLite wants it."""

@@ -11,7 +11,6 @@ from heist.events import Recorded
 from heist.store.queries import Logged, Queries
 
 LOOK_SECONDS = 0.5
-PAGE = 500
 log = logging.getLogger(__name__)
 
 
@@ -71,7 +70,8 @@ class Elsewhere:
         """Tells what is on record and was not heard, and what was heard meanwhile, by the order of the log."""
         seen: float = inf
         try:
-            rows = deque(await asyncio.to_thread(self._rows, self._told))
+            told = self._told
+            rows = deque([] if told is None else await asyncio.to_thread(self._queries.log, told, None))
             seen = rows[-1].seq if rows else self._told or 0
         except HeistError as error:
             log.warning("the streams hear nothing of other processes: %s", error)
@@ -89,14 +89,6 @@ class Elsewhere:
         while rows and rows[0].seq <= self._horizon:
             self._row(rows.popleft(), None)
         self._horizon = newest
-
-    def _rows(self, after: int | None) -> list[Logged]:
-        rows: list[Logged] = []
-        while after is not None:
-            page = self._queries.log(after, None, PAGE)
-            rows += page
-            after = page[-1].seq if len(page) == PAGE else None
-        return rows
 
     def _row(self, row: Logged, heard: int | None) -> None:
         """Tells a row, if it is not the one that was heard."""

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from heist.bus import Bus
-from heist.configfile import sentence
+from heist.configfile import foremost, sentence
 from heist.errors import GrantError, HeistError, InsufficientScope, InvalidToken, SwitchedOff, TooMany, Unavailable
 from heist.events import AccessRefused, sound
 from heist.services.auth import Auth, challenge
@@ -118,8 +118,7 @@ def _answer(request: Request, error: HeistError, auth: Auth) -> JSONResponse:
 
 def _misunderstood(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    errors = error.errors()
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    first = foremost(error.errors())
     place = [step for step in first["loc"] if step not in ("body", "query", "path", *_BRANCHES)]
     match first["type"]:
         case "json_invalid":

@@ -111,16 +111,16 @@ async def test_what_is_written_while_the_log_is_read_is_told_in_its_place(
     both: Both, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both.elsewhere._looking.cancel()  # type: ignore[union-attr]
-    read, reading, go_on = both.elsewhere._rows, asyncio.Event(), threading.Event()
+    read, reading, go_on = both.elsewhere._queries.log, asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
-    def slowly(after: int | None) -> list[Logged]:
-        rows = read(after)
+    def slowly(after: int, session_id: str | None) -> list[Logged]:
+        rows = read(after, session_id)
         loop.call_soon_threadsafe(reading.set)
         go_on.wait(5)
         return rows
 
-    monkeypatch.setattr(both.elsewhere, "_rows", slowly)
+    monkeypatch.setattr(both.elsewhere._queries, "log", slowly)
     await both.there.publish(message("b", 1, "x"))
     await both.here.publish(message("a", 1, "x"))
     await reading.wait()

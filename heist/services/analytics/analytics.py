@@ -28,6 +28,7 @@ from heist.services.auth import Principal, Scope
 from heist.services.detection.desk import Desk
 from heist.store.figures import By, Calls, Chosen, Failed, Figures, Outcome, Reading, Talk
 from heist.store.queries import SessionRow
+from heist.store.tables import ENDED
 
 T = TypeVar("T")
 MOST_COMPARED = 20
@@ -230,7 +231,7 @@ def _summary(reading: Reading, group: str | None, chosen: Chosen) -> tuple[Summa
     games = reading.outcomes(chosen)
     statuses = reading.statuses(chosen)
     many = {one.status: one.sessions for one in statuses}
-    ended = [one for one in statuses if one.status not in ("running", "paused")]
+    ended = [one for one in statuses if one.status in ENDED]
     over = sum(one.sessions for one in ended)
     summary = Summary(
         group=group,

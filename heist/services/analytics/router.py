@@ -41,9 +41,7 @@ def chosen(
     crew: Word = None,
     model: Word = None,
     variant: Word = None,
-    strategy: Annotated[
-        str | None, Query(max_length=LONGEST, pattern=r"^[^\x00]*$", description="of revealed games alone")
-    ] = None,
+    strategy: Annotated[Word, Query(description="of revealed games alone")] = None,
 ) -> Chosen:
     """Which sessions are meant; raises `Invalid` for a time that cannot be."""
     return Chosen(_moment("since", since), _moment("until", until), crew, model, variant, strategy)
@@ -99,7 +97,7 @@ def router(analytics: Analytics, admit: Callable[[HTTPConnection], Awaitable[Pri
         sought: Sought,
         wanted: Form,
         limit: Limit = 50,
-        before: Annotated[str | None, Query(max_length=LONGEST, pattern=r"^[^\x00]*$")] = None,
+        before: Word = None,
     ) -> Response | Sessions:
         answer = await analytics.sessions(principal, sought, limit, before)
         return _told(answer, answer.sessions, wanted)
