@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import subprocess
 import sys
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,16 +26,6 @@ NAMES = ("vault_specification", "camera_plan", "alarm_manual", "guard_orders", "
 
 
 HACKER = Principal("hacker", frozenset({Scope.FILES}), "heist_1")
-OPENED: list[tuple[str, object]] = []
-WATCHING = [False]
-
-
-def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if WATCHING[0] and event in ("open", "os.listdir", "os.scandir", "subprocess.Popen", "socket.connect", "import"):
-        OPENED.append((event, arguments))
-
-
-sys.addaudithook(_watch)  # a hook stays for the life of the process, so it must be able to look away
 
 
 async def read(filename: str, bank: Bank = BANK) -> str:
@@ -126,26 +116,42 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_a_name_that_is_no_papers_opens_nothing_and_answers_with_the_names_that_are(name: str) -> None:
-    OPENED.clear()
-    WATCHING[0] = True
-    try:
-        with pytest.raises(ToolError) as refusal:
-            await read(name)
-    finally:
-        WATCHING[0] = False
-    assert OPENED == []
-    assert str(refusal.value).endswith(f"; there are: index, {', '.join(NAMES)}")
-    assert len(str(refusal.value)) < 400
+def watched() -> str:
+    """For each hostile name, what was opened while it was asked for and what was answered; for a file, as a check, too.
 
+    For a process of its own: an audit hook stays for the life of a process, and lets other threads in wherever the
+    interpreter trusts that none comes, such as while the coverage of a new thread is switched on.
+    """
+    opened: list[str] = []
+    looked_for = ("open", "os.listdir", "os.scandir", "subprocess.Popen", "socket.connect", "import")
 
-def test_the_watch_over_opened_files_sees_one() -> None:
-    OPENED.clear()
-    WATCHING[0] = True
+    async def answers() -> dict[str, tuple[list[str], str]]:
+        found = {}
+        for name in HOSTILE:
+            opened.clear()
+            with pytest.raises(ToolError) as refusal:
+                await read(name)
+            found[name] = (list(opened), str(refusal.value))
+        return found
+
+    sys.addaudithook(lambda event, _: opened.append(event) if event in looked_for else None)
+    found = asyncio.run(answers())
+    opened.clear()
     with open("/dev/null"):
-        WATCHING[0] = False
-    assert [event for event, _ in OPENED] == ["open"]
+        seen = list(opened)
+    return json.dumps({"of a file": seen, "of names": found})
+
+
+def test_a_name_that_is_no_papers_opens_nothing_and_answers_with_the_names_that_are() -> None:
+    code = "from tests.services.tools.test_file_reader import watched; print(watched())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    watch = json.loads(told.stdout)
+    assert watch["of a file"] == ["open"]
+    assert list(watch["of names"]) == HOSTILE
+    for opened, answer in watch["of names"].values():
+        assert opened == []
+        assert answer.endswith(f"; there are: index, {', '.join(NAMES)}")
+        assert len(answer) < 400
 
 
 @pytest.mark.parametrize(
