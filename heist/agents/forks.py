@@ -29,8 +29,8 @@ class Moment(BaseModel):
     paused: bool = Field(True, description="wait before the first turn, so that something can be changed")
 
 
-class Fork(NamedTuple):
-    """How the new session begins: its own start, what it takes over from the log, and what is sealed with it."""
+class Beginning(NamedTuple):
+    """How a session begins: its own start, what a fork takes over from another's log, and what is sealed with it."""
 
     started: e.SessionStarted
     taken: Sequence[e.Event]
@@ -45,7 +45,7 @@ def fork(
     session_id: str,
     by: str,
     process: int,
-) -> Fork:
+) -> Beginning:
     """A session that has had all that this one had had by the moment, with the same seed, bank and briefs; `places` are
     the log's row numbers. Of what else is sealed it takes over what is of turns that it has had. Raises `NotFound` for
     a moment that the session has not had, `Invalid` for one said twice."""
@@ -56,7 +56,7 @@ def fork(
     origin = e.Origin(session_id=first.session_id, seq=places[len(had)], turn=turn, root=root)
     its = {"session_id": session_id}
     kept = [event for event in sealed if isinstance(event, e.MoleAssigned) or _private(event) <= turn]
-    return Fork(
+    return Beginning(
         first.model_copy(update={**its, "by": by, "process": process, "fork": origin}),
         [event.model_copy(update=its) for event in had if event.kind not in _LEFT],
         [event.model_copy(update=its) for event in kept],

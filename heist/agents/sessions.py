@@ -16,7 +16,7 @@ from heist.agents import mole
 from heist.agents.agent import Agent
 from heist.agents.archivist import Archivist
 from heist.agents.conversation import Conversation
-from heist.agents.forks import Fork, Moment, fork
+from heist.agents.forks import Beginning, Moment, fork
 from heist.agents.hindsight import Seen, moment, seen
 from heist.agents.orchestrator import Orchestrator
 from heist.agents.past import Past, bank, past
@@ -125,24 +125,12 @@ class Sessions:
         rules = await asyncio.to_thread(mole.read, house.config)
         seed = secrets.randbelow(SEEDS) if order.seed is None else order.seed
         crew, variant = crews.varied(crew, order.variant, seed)
-        started = await self._started(order, crew, scenario, principal.name, seed)
-        started = started.model_copy(update={"variant": variant})
-        missing = await self._missing(started)
+        started = await self._started(order, crew, variant, scenario, principal.name, seed)
         truth = _assigned(started, order, rules, scenario, seed)
-        await asyncio.to_thread(house.processes.beat)
-        orchestrator = await self._seat(Conversation(started, truth, bank(scenario, truth)))
-        try:
-            house.bus.post(started)
-            for one in missing:
-                house.bus.post(one)
-            await house.bus.publish(truth)
-            if order.paused:
-                await orchestrator.pause(principal.name)
-        except StoreError:
-            self._clear(orchestrator)
-            raise
-        self._drive(orchestrator)
-        return Begun(started.session_id, missing)
+        conversation = Conversation(started, truth, bank(scenario, truth))
+        return await self._launch(
+            Beginning(started, (), (truth,)), conversation, principal.name if order.paused else None
+        )
 
     async def _missing(self, started: e.SessionStarted) -> list[e.ServiceMissing]:
         """What is not as it should be when a session begins, and does not keep it from beginning."""
@@ -178,24 +166,32 @@ class Sessions:
         for event in forked.taken:
             conversation.apply(event)
         _check_room(session_id, conversation)
+        return await self._launch(
+            forked, conversation, principal.name if moment.paused else None, "a fork waits to be resumed"
+        )
+
+    async def _launch(
+        self, beginning: Beginning, conversation: Conversation, paused_by: str | None, why: str = ""
+    ) -> Begun:
+        """Puts the session on record and drives it from now on, or from its first resume if somebody pauses it."""
         await asyncio.to_thread(self._house.processes.beat)
-        missing = await self._missing(forked.started)
+        missing = await self._missing(beginning.started)
         orchestrator = await self._seat(conversation)
         try:
-            await self._record(forked, missing)
-            if moment.paused:
-                await orchestrator.pause(principal.name, "a fork waits to be resumed")
+            await self._record(beginning, missing)
+            if paused_by is not None:
+                await orchestrator.pause(paused_by, why)
         except StoreError:
             self._clear(orchestrator)
             raise
         self._drive(orchestrator)
         return Begun(orchestrator.session_id, missing)
 
-    async def _record(self, fork: Fork, missing: Sequence[e.ServiceMissing]) -> None:
+    async def _record(self, beginning: Beginning, missing: Sequence[e.ServiceMissing]) -> None:
         """Posts all at once, so that no other session's events come between; returns when they are kept."""
         bus = self._house.bus
-        own = [bus.post(fork.started), *map(bus.post, missing)]
-        posted = [*own, *(bus.post(event, taken=True) for event in (*fork.taken, *fork.sealed))]
+        own = [bus.post(beginning.started), *map(bus.post, missing)]
+        posted = [*own, *(bus.post(event, taken=True) for event in (*beginning.taken, *beginning.sealed))]
         kept = [future for future in posted if future is not None]
         bus.flush()
         await asyncio.wait(kept)
@@ -208,12 +204,13 @@ class Sessions:
         return f"heist_{moment}_{self._house.name(seed, *ordered)}"
 
     async def _started(
-        self, order: Order, crew: crews.Crew, scenario: Scenario, by: str, seed: int
+        self, order: Order, crew: crews.Crew, variant: str | None, scenario: Scenario, by: str, seed: int
     ) -> e.SessionStarted:
         model = await self._house.source.model(crew.model.name, crew.model.llm)
         return e.SessionStarted(
             session_id=self._named(seed, order.model_dump_json()),
             crew=order.crew,
+            variant=variant,
             scenario=crew.scenario,
             title=scenario.title,
             goal=scenario.goal,
@@ -294,16 +291,16 @@ class Sessions:
     def _ended(self, session_id: str, task: "asyncio.Task[None]") -> None:
         orchestrator = self._running[session_id]
         if task.cancelled():
-            self._close(self._drop_when_idle(session_id, orchestrator))
+            self._later(self._drop_when_idle(session_id, orchestrator))
             return
         self._drop(session_id, orchestrator)
         if (error := task.exception()) is not None:
             with within(Here(session_id)):
                 log.error("session %s broke off", session_id, exc_info=error)
             if not isinstance(error, StoreError):  # what is on record then can be brought back
-                self._close(self._record_failure(orchestrator, error))
+                self._later(self._record_failure(orchestrator, error))
 
-    def _close(self, work: Coroutine[None, None, None]) -> None:
+    def _later(self, work: Coroutine[None, None, None]) -> None:
         closing = asyncio.ensure_future(work)
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)

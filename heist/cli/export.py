@@ -14,32 +14,17 @@ from rich.markup import escape
 from sqlalchemy import Boolean, Float, Integer
 from sqlalchemy.sql.type_api import TypeEngine
 
-from heist import settings
 from heist.cli.console import err
+from heist.cli.database import opened
 from heist.clock import stamp
-from heist.errors import ConfigError, Conflict, NotFound, StoreError
+from heist.errors import ConfigError, Conflict, NotFound
 from heist.services.analytics import table as tables
 from heist.store.copies import BATCH, Copies, columns
-from heist.store.engine import connect, told
 from heist.store.figures import Chosen
-from heist.store.migrate import is_to_be_made, upgrade
 
 Form = Literal["jsonl", "csv", "parquet"]
 Table = Literal["messages", "tool_usage", "mentions", "sessions", "games", "events"]
 """Tables that hold nothing secret."""
-
-
-@contextmanager
-def opened(there: bool = True) -> Generator[Copies]:
-    """The audit that the settings name, which has to be there unless it is to be written. Raises `StoreError`."""
-    engine = connect(settings.read().database_url)
-    try:
-        if there and is_to_be_made(engine):
-            raise StoreError(f"there is no database {told(engine)} yet, so there is nothing to export")
-        upgrade(engine)
-        yield Copies(engine)
-    finally:
-        engine.dispose()
 
 
 def export(
@@ -63,7 +48,8 @@ def export(
     if form == "parquet" and to is None:
         raise ConfigError("--to: Parquet is no text; name a file")
     named = None if not sessions else tuple(sessions)
-    with opened() as copies:
+    with opened("export") as engine:
+        copies = Copies(engine)
         ids = copies.session_ids(Chosen(_moment(since), _moment(until), crew, model, variant, strategy, named))
         if missing := [one for one in named or () if one not in ids]:
             raise NotFound(f"there is no session {missing[0][:64]!r}, or it is not among those that are meant")

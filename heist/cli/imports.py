@@ -13,10 +13,10 @@ from rich.markup import escape
 
 from heist import events as e
 from heist.cli.console import out
-from heist.cli.export import opened
+from heist.cli.database import opened
 from heist.configfile import first_error, sentence
 from heist.errors import ConfigError, Conflict
-from heist.store.copies import Kept
+from heist.store.copies import Copies, Kept
 from heist.store.figures import Chosen
 
 MOST_TOKENS = 2**31 - 1
@@ -33,7 +33,8 @@ def import_(
     ids = [session[0].event.session_id or "" for session in sessions]
     if twice := [one for one in ids if ids.count(one) > 1]:
         raise Conflict(f"the session {twice[0]} is in two of the files")
-    with opened(there=False) as copies:
+    with opened() as engine:
+        copies = Copies(engine)
         if here := copies.session_ids(Chosen(session_ids=tuple(ids))):
             raise Conflict(f"the session {here[0]} is here already, so nothing was imported")
         for session, session_id in zip(sessions, ids, strict=True):

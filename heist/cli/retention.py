@@ -1,33 +1,19 @@
 """What is kept, and for how long: old sessions deleted, the whole database copied."""
 
 import re
-from collections.abc import Generator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from sqlalchemy import Engine
 
-from heist import settings
 from heist.cli.console import err, out
+from heist.cli.database import as_it_is, opened
 from heist.clock import SystemClock, stamp
 from heist.errors import ConfigError, StoreError
 from heist.store import backup as backups
-from heist.store.engine import connect, told
-from heist.store.migrate import is_to_be_made, upgrade
 from heist.store.retention import Old, Retention
-
-
-@contextmanager
-def _database() -> Generator[Engine]:
-    engine = connect(settings.read().database_url)
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def purge(
@@ -42,10 +28,7 @@ def purge(
     that has not ended is never touched, nor are clients. Works while a server runs."""
     now = SystemClock().now()
     moment = stamp(_moment(before, now))
-    with _database() as engine:
-        if is_to_be_made(engine):
-            raise StoreError(f"there is no database {told(engine)} yet, so there is nothing to purge")
-        upgrade(engine)
+    with opened("purge") as engine:
         retention = Retention(engine)
         old = retention.old(moment, keep)
         out.print(_told(old, moment, outside, "would go" if dry_run else "go"))
@@ -84,7 +67,7 @@ def _moment(text: str, now: datetime) -> datetime:
 def backup(file: Annotated[Path, typer.Argument(help="Where to; a file that is there is not overwritten.")]) -> None:
     """Copy the whole database into one file, as it is at this moment, also while a server runs. It holds what is
     sealed."""
-    with _database() as engine:
+    with as_it_is() as engine:
         backups.copy(engine, file)
     out.print(f"{escape(str(file))} holds the database, {_size(file.stat().st_size)}.", soft_wrap=True)
 

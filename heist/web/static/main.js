@@ -42,20 +42,16 @@ document.addEventListener("keydown", (key) => {
 $("theme").addEventListener("click", switchTheme);
 $("help").addEventListener("click", help);
 
+const FILES = { s: part === "report" ? "report" : "session", play: name ? "session" : "play", lab: "lab" };
+
 async function open() {
-  await hide();
+  const file = FILES[place] ?? "lobby";
+  const [page] = await Promise.all([import(`./${file}.js`), hide()]);
   if (place === "play" && without("blind_play")) return refuse("Blind play is switched off in this house.");
-  if (place === "s" && part === "report") return (await import("./report.js")).open(name);
-  if (place === "s" || (place === "play" && name)) {
-    const session = await import("./session.js");
-    Object.assign(keys, session.keys);
-    return session.open(name, link, place === "play");
-  }
-  if (place === "play") return (await import("./play.js")).open();
-  if (place === "lab") return (await import("./lab.js"))[name === "compare" ? "compare" : "open"]();
-  const lobby = await import("./lobby.js");
-  keys.s = () => $("start").requestSubmit();
-  return lobby.open(link);
+  if (file === "lobby") keys.s = () => $("start").requestSubmit();
+  Object.assign(keys, page.keys);
+  if (file === "lab") return page[name === "compare" ? "compare" : "open"]();
+  return file === "lobby" ? page.open(link) : page.open(name, link, place === "play");
 }
 
 open();
