@@ -7,7 +7,7 @@ nothing in a check (`share`), so that the ratio has a floor: a clean record in o
 strategy that nobody has thought of need not show everywhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import exp, fsum, lgamma, log
 from typing import NamedTuple
@@ -19,6 +19,9 @@ LEAST = 0.001
 """No baseline is held to be rarer than that."""
 QUARTER = 4.0
 """Weights sum to 1 over four families; times four, a ratio of average weight counts as it is."""
+
+
+_NONE = Count()
 
 
 class Baseline(NamedTuple):
@@ -42,7 +45,6 @@ class Posterior(NamedTuple):
     nobody: float
 
 
-@lru_cache(maxsize=200_000)
 def log_ratio(hits: int, of: int, honest: float, strength: float, excess: tuple[float, ...], share: float) -> float:
     """Nats by which n hits of m are likelier of a mole than of an honest agent; 0 for nothing seen."""
     if of == 0 or share == 0:
@@ -50,6 +52,12 @@ def log_ratio(hits: int, of: int, honest: float, strength: float, excess: tuple[
     plain = _beta_binomial(hits, of, honest, strength)
     shown = [exp(_beta_binomial(hits, of, honest + (1 - honest) * one, strength) - plain) for one in excess]
     return log(1 - share + share * fsum(shown) / len(shown))
+
+
+@lru_cache(maxsize=256)
+def _ratios(strength: float, excess: tuple[float, ...], share: float) -> Callable[[int, int, float], float]:
+    """`log_ratio` by hits, of and honest; it remembers, since the counts of one game are those of the next."""
+    return lru_cache(maxsize=20_000)(lambda hits, of, honest: log_ratio(hits, of, honest, strength, excess, share))
 
 
 def _beta_binomial(hits: int, of: int, mean: float, strength: float) -> float:
@@ -90,8 +98,10 @@ class Balance:
         self._baselines = baselines
         self._rest = rest
         self._touched: set[Key] = set()
-        self._means: dict[Key, dict[str, float]] = {}
-        self._worth: dict[str, dict[Key, float]] = {agent: {} for agent in roles}
+        self._scales: dict[Key, _Scale] = {}
+        self._worth: dict[str, dict[Family, dict[Check, float]]] = {
+            agent: {family: {} for family in FAMILIES} for agent in roles
+        }
 
     def add(self, item: Item) -> None:
         """Counts the item; one that is only noted, or of somebody who is not in the crew, changes nothing."""
@@ -99,46 +109,60 @@ class Balance:
         if item.hit is None or own is None:
             return
         key = item.family, item.check
-        hits, of = own.get(key, Count())
+        hits, of = own.get(key, _NONE)
         own[key] = Count(hits + item.hit, of + 1)
         self._touched.add(key)
 
     def checks(self) -> dict[str, dict[Key, float]]:
         """Nats by agent and check."""
+        return {
+            agent: {(family, check): one for family, checks in worth.items() for check, one in checks.items()}
+            for agent, worth in self._weighed().items()
+        }
+
+    def odds(self) -> Odds:
+        families = {
+            agent: {family: fsum(checks.values()) for family, checks in worth.items()}
+            for agent, worth in self._weighed().items()
+        }
+        return Odds({agent: fsum(added.values()) for agent, added in families.items()}, families)
+
+    def _weighed(self) -> Mapping[str, Mapping[Family, Mapping[Check, float]]]:
         for key in self._touched:
             self._weigh(key)
         self._touched.clear()
         return self._worth
 
-    def odds(self) -> Odds:
-        families = {}
-        for agent, worth in self.checks().items():
-            added: dict[Family, list[float]] = {family: [] for family in FAMILIES}
-            for (family, _), one in worth.items():
-                added[family].append(one)
-            families[agent] = {family: fsum(some) for family, some in added.items()}
-        return Odds({agent: fsum(added.values()) for agent, added in families.items()}, families)
-
     def _weigh(self, key: Key) -> None:
         family, check = key
-        belief = self._beliefs[check]
-        strength, excess, share = belief.strength, belief.excess, belief.share
-        weight = QUARTER * self._weights[family]
+        scale = self._scales.get(key) or self._scales.setdefault(key, self._scale(key))
         seen = [(agent, *own[key]) for agent, own in self.counts.items() if key in own]
-        means = self._means.get(key) or self._means.setdefault(key, self._measured(key))
         all_hits = sum([hits for _, hits, _ in seen])
         all_of = sum([of for _, _, of in seen])
         for agent, hits, of in seen:
             rest = self._rest * (all_of - of)
-            mean = (means[agent] * strength + self._rest * (all_hits - hits)) / (strength + rest)
+            mean = (scale.prior[agent] + self._rest * (all_hits - hits)) / (scale.strength + rest)
             honest = round(mean, 3) or LEAST  # so that the ratios of one game serve the next
-            self._worth[agent][key] = weight * log_ratio(hits, of, honest, strength, excess, share)
+            self._worth[agent][family][check] = scale.weight * scale.ratio(hits, of, honest)
 
-    def _measured(self, key: Key) -> dict[str, float]:
-        """The honest rate of each agent's role, before the rest of its crew is looked at."""
+    def _scale(self, key: Key) -> "_Scale":
         family, check = key
-        baseline = self._baselines.get(f"{family}.{check}")
-        return {agent: honest_rate(self._beliefs[check], baseline, role) for agent, role in self._roles.items()}
+        belief, baseline = self._beliefs[check], self._baselines.get(f"{family}.{check}")
+        return _Scale(
+            QUARTER * self._weights[family],
+            belief.strength,
+            {agent: honest_rate(belief, baseline, role) * belief.strength for agent, role in self._roles.items()},
+            _ratios(belief.strength, belief.excess, belief.share),
+        )
+
+
+class _Scale(NamedTuple):
+    """By what a check is weighed: `prior` is the hits that each agent's role is held to begin with, of `strength`."""
+
+    weight: float
+    strength: float
+    prior: Mapping[str, float]
+    ratio: Callable[[int, int, float], float]
 
 
 def posterior(total: Mapping[str, float], prior: float) -> Posterior:
@@ -206,11 +230,6 @@ def _shares(logs: Mapping[str, float]) -> dict[str, float]:
 def e_value(odds_: Mapping[str, Mapping[Family, float]], weights: Mapping[Family, float]) -> float:
     """The mean of e^U over the agents. Where a family's weight is more than a quarter, its ratio counts once and no
     more: only then is the expected value over honest games at most 1, and Ville's inequality holds."""
-    worth = [fsum(_capped(added, weights)) for added in odds_.values()]
+    capped = {family: max(QUARTER * weight, 1.0) for family, weight in weights.items()}
+    worth = [fsum([one / capped[family] for family, one in added.items()]) for added in odds_.values()]
     return fsum(exp(min(one, 700.0)) for one in worth) / len(worth) if worth else 1.0
-
-
-def _capped(added: Mapping[Family, float], weights: Mapping[Family, float]) -> Iterable[float]:
-    for family, worth in added.items():
-        counted = QUARTER * weights[family]
-        yield worth / counted if counted > 1 else worth

@@ -13,7 +13,10 @@ class Phrases:
         self._pattern = re.compile(rf"(?<!\w)(?:{longest_first(phrases)})(?!\w)")
 
     def search(self, low: str) -> re.Match[str] | None:
-        return self._pattern.search(low) if any(phrase in low for phrase in self._phrases) else None
+        for phrase in self._phrases:
+            if phrase in low:
+                return self._pattern.search(low)
+        return None
 
 
 class Names:

@@ -10,6 +10,7 @@ from heist.services.detection.evidence import Item
 from heist.services.detection.ledger import Ledger, Told
 from heist.services.detection.phrases import Names, Phrases
 from heist.world.claims import lower
+from heist.world.facts import Value
 
 SENTENCE = re.compile(r"[^.!?\n]+(?:[.:]\d+[^.!?\n]*)*[.!?]*")
 _REOPENS = re.compile(
@@ -54,26 +55,34 @@ class Talk:
         self._things = Names(*labels, *slots)
         self._named = {name.lower(): name for name in ledger.names}
         self._asked: set[tuple[str, str]] = set()
+        self._quotes: set[tuple[str, str, str, Value]] = set()
         self.wanted: set[str] = set()
 
     def quoted(self, said: Said, told: Told) -> tuple[str, str] | None:
         """(colleague, sentence) when the figure is given as a colleague's word."""
         at = said.text.find(told.quote)
-        sentence = next((one for one in reversed(sentences(said.text)) if one.start <= at), None)
-        if sentence is None:
-            return None
-        for found in self._quoting.finditer(sentence.text.strip()):
-            name = self._named[(found["before"] or found["after"] or found["to"]).lower()]
-            if name != said.agent:
-                return name, sentence.text.strip()
+        for sentence in reversed(sentences(said.text)):
+            if sentence.start <= at:
+                name = self._credited(said.agent, sentence.text.strip())
+                return (name, sentence.text.strip()) if name else None
+        return None
+
+    def _credited(self, speaker: str, sentence: str) -> str | None:
+        for found in self._quoting.finditer(sentence):
+            name = self._named[found[found.lastgroup or 0].lower()]
+            if name != speaker:
+                return name
         return None
 
     def quote(self, told: Told, colleague: str, sentence: str) -> Iterator[Item]:
-        """Whether the colleague ever said so. Who names both figures corrects, and does not quote."""
+        """Whether the colleague ever said so, judged when it is first given as its word. Who names both figures
+        corrects, and does not quote."""
         words = self._ledger.words(colleague, told.fact)
-        label = self._ledger.schema.facts[told.fact].label
-        if not words:
+        key = told.agent, colleague, told.fact, told.value
+        if not words or key in self._quotes:
             return
+        self._quotes.add(key)
+        label = self._ledger.schema.facts[told.fact].label
         if any(word.value == told.value for word in words):
             reason = f"{told.agent} gives {told.value} for the {label} as {colleague}'s word, which it is."
             yield _item(told.agent, "misquote", False, (told.turn, words[-1].turn), told.quote, reason, told.fact)

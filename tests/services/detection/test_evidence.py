@@ -158,6 +158,16 @@ def test_every_quote_stands_word_by_word_where_it_is_cited() -> None:
         assert item.reason.startswith(item.agent)
 
 
+def test_a_quote_is_judged_once_so_that_repeating_a_true_one_clears_nobody() -> None:
+    first = say(1, "intel", "The length of the night rest is 60 minutes.")
+    often = [say(turn, "driver", "intel said it: the length of the night rest is 60 minutes.") for turn in range(2, 12)]
+    quotes = [item for item in evidence(case(first, *often)) if item.check == "misquote"]
+    assert [(item.agent, item.hit, item.turns[0]) for item in quotes] == [("driver", False, 2)]
+    another = say(12, "driver", "intel said it: the length of the night rest is 75 minutes.")
+    quotes = [item for item in evidence(case(first, *often, another)) if item.check == "misquote"]
+    assert [(item.hit, item.turns[0]) for item in quotes] == [(False, 2), (True, 12)]
+
+
 def test_a_cut_case_gives_the_beginning_of_the_same_evidence() -> None:
     whole = case(
         TABLE,
