@@ -24,6 +24,7 @@ from heist.settings import Settings
 from heist.telemetry import logs
 from heist.web import admin, control, health, pages, scenarios
 from heist.web import metrics as figures
+from heist.web.compressed import Compressed
 from heist.web.guard import LOOPBACK, Gate, Guard
 from heist.web.live import Live
 from heist.web.metrics import Metrics
@@ -82,9 +83,10 @@ def create_app(given: Settings | None = None, announce: Announce | None = None, 
     )
     app.include_router(scenarios.router(chosen.config, gate))
     app.include_router(pages.router(gate, refusals))
-    app.mount("/static", pages.files(), name="static")
+    app.mount("/static", pages.Files(directory=pages.STATIC), name="static")
     hosts = tuple(host.strip() for host in chosen.hosts.split(",") if host.strip())
     told = urlsplit(chosen.url or "").hostname
+    app.add_middleware(Compressed)
     app.add_middleware(Guard, hosts=(*hosts, chosen.host, *([told] if told else [])))
     return app
 

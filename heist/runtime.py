@@ -111,6 +111,7 @@ class Runtime:
         self.telemetry = Telemetry(destination(settings.otlp), settings.trace_text, self.engine.dialect.name)
         self.audit = Audit(self.engine, self.telemetry.committed)
         self.queries = Queries(self.engine)
+        self.processes = Processes(self.engine, world.process, here())
         self.bus = Bus(self.telemetry.around(self.audit), self.clock)
         self.keys = Keys(_told(settings.secret), _told(settings.secret_before), settings.key_files)
         self.clients = Clients(self.queries, Registrations(self.engine), self.clock)
@@ -139,7 +140,7 @@ class Runtime:
                 self.switches,
                 self.desk.problem if world.watched else str,
                 world.name,
-                Processes(self.engine, world.process, here()),
+                self.processes,
             )
         )
         self.games = Games(self.sessions, self.queries, self.bus, settings.config, self.switches)

@@ -36,6 +36,12 @@ def shipped(name: str) -> Path:
     return beside if beside.is_dir() else package / f"_{name}"
 
 
+def _named_keys(value: str) -> str:
+    if "-----BEGIN" in value:
+        raise ValueError("expected the names of PEM files, and not what is in them")
+    return value
+
+
 def _model_source(value: str) -> str:
     if "?" in value and value.startswith("http"):
         raise ValueError("expected a base URL without a query; a key belongs in HEIST_LLM_KEY")
@@ -136,7 +142,7 @@ class Settings(BaseSettings):
     secret_before: Annotated[SecretStr | None, AfterValidator(_long_enough)] = Field(
         None, description="the secret before it: its tokens and logins stay good until they end"
     )
-    signing_keys: str = Field(
+    signing_keys: Annotated[str, AfterValidator(_named_keys)] = Field(
         "",
         description="PEM files, separated by commas, of RSA or Ed25519 private keys: the first signs the tokens "
         "(RS256, EdDSA), each verifies; unset: HS256 with keys from the secret",

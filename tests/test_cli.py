@@ -92,6 +92,24 @@ def test_interrupting_run_stops_the_session_and_the_audit_says_so(tmp_path: Path
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "--json")])
+def test_an_output_that_is_full_ends_the_session_with_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "heist", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "HEIST_LLM": "simulated"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "heist: the output cannot be written: No space left on device\n")
+    with sqlite3.connect(tmp_path / "heist.db") as audit:
+        assert audit.execute("SELECT status FROM sessions").fetchall() == [("stopped",)]
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "--json")])
 def test_a_reader_that_goes_away_ends_the_session_quietly(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "heist", *arguments, "--pace", "300"]
     environment = {**os.environ, "HEIST_LLM": "simulated"}

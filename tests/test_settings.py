@@ -24,6 +24,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "settings.md"
         ("HEIST_SECRET", "short", "expected at least 32 bytes"),
         ("HEIST_SECRET_BEFORE", "short", "expected at least 32 bytes"),
         ("HEIST_SECRET_BEFORE", "\t" * 40, "expected at least 32 bytes"),
+        ("HEIST_SIGNING_KEYS", "-----BEGIN PRIVATE KEY-----\nMC4C", "expected the names of PEM files"),
         ("HEIST_URL", "heist.example", "expected an address without a path"),
         ("HEIST_URL", "https://heist.example/app", "expected an address without a path"),
         ("HEIST_URL", "https://heist.example?x=y", "expected an address without a path"),

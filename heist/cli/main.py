@@ -26,7 +26,7 @@ from heist.cli.hermetic import Files
 from heist.cli.listening import listen
 from heist.cli.transcript import Transcript
 from heist.configfile import sentence
-from heist.errors import CassetteMiss, ConfigError, Conflict, HeistError
+from heist.errors import ConfigError, Conflict, HeistError
 from heist.events import Recorded
 from heist.runtime import Runtime
 from heist.services.auth import USER_SCOPES, Principal
@@ -164,49 +164,60 @@ def _wrong_option(error: ValidationError) -> str:
 
 
 async def _run(order: Order, watcher: Callable[[Recorded], None], files: Files, sealed: bool) -> int:
-    """0 when the session completed. Ctrl-C, SIGTERM, a reader that goes away and a call that a tape lacks stop it, and
-    the audit says so."""
+    """0 when the session completed. Ctrl-C, SIGTERM, a reader that goes away, an output that is full and a call that a
+    tape lacks stop it, and the audit says so."""
     task = asyncio.current_task()
     assert task is not None
-    missed: list[CassetteMiss] = []
+    faults: list[HeistError] = []
 
-    def miss(error: CassetteMiss) -> None:
-        missed.append(error)
-        if len(missed) == 1:
+    def give_up(error: HeistError) -> None:
+        faults.append(error)
+        if len(faults) == 1:
+            task.cancel()
+
+    def closed(error: BaseException) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            give_up(ConfigError(f"the output cannot be written: {error.strerror}"))
+        else:
             task.cancel()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    with hermetic.house(files, order, miss) as (runtime, order):
+    with hermetic.house(files, order, give_up) as (runtime, order):
         logs.install(runtime.settings.log)
-        runtime.bus.watch(_until_nobody_reads(watcher, task.cancel))
+        runtime.bus.watch(_until_nobody_reads(watcher, closed))
         async with runtime.opened(recover=False):
             status = await _play(runtime, order, files, sealed)
-    if missed:
-        raise missed[0]
+    if faults:
+        raise faults[0]
     return status
 
 
 async def _play(runtime: Runtime, order: Order, files: Files, sealed: bool) -> int:
     user = Principal("terminal", USER_SCOPES)
-    session_id = await runtime.sessions.start(user, order)
+    starting = asyncio.ensure_future(runtime.sessions.start(user, order))
     try:
+        session_id = await asyncio.shield(starting)
         await runtime.sessions.finished(session_id)
         if not sealed:
             await runtime.games.reveal(user, session_id)
     except asyncio.CancelledError:
         if task := asyncio.current_task():
             task.uncancel()
+        session_id = await starting  # so that what has begun is ended on record
         with suppress(Conflict):  # it may just have ended by itself
             await runtime.sessions.cut(user, session_id)
         return 130
     finally:
-        hermetic.write_log(files, runtime, session_id)
+        if not starting.exception():
+            hermetic.write_log(files, runtime, starting.result())
     row = runtime.queries.session(session_id)
     return 0 if row is not None and row.status == "completed" else 1
 
 
-def _until_nobody_reads(watcher: Callable[[Recorded], None], gone: Callable[[], object]) -> Callable[[Recorded], None]:
-    """The watcher until its output is closed, as by `| head`; then it is silent and says so once."""
+def _until_nobody_reads(
+    watcher: Callable[[Recorded], None], gone: Callable[[BaseException], None]
+) -> Callable[[Recorded], None]:
+    """The watcher until its output is closed, as by `| head`, or full; then it is silent and says why once."""
     reading = True
 
     def hear(recorded: Recorded) -> None:
@@ -214,10 +225,10 @@ def _until_nobody_reads(watcher: Callable[[Recorded], None], gone: Callable[[], 
         try:
             if reading:
                 watcher(recorded)
-        except (BrokenPipeError, SystemExit):  # rich turns the one into the other
+        except (OSError, SystemExit) as error:  # rich makes the latter of a pipe that is closed
             reading = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            gone()
+            gone(error)
 
     return hear
 

@@ -39,8 +39,6 @@ def connect(url: str) -> Engine:
         ) from None
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(f"HEIST_DATABASE_URL: it cannot be used: {error}") from None
-    if engine.dialect.name == "sqlite" and engine.url.database in (None, "", ":memory:"):
-        raise ConfigError("HEIST_DATABASE_URL: an audit in memory would be gone at the end; name a file")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
@@ -64,7 +62,13 @@ def _read(url: str) -> URL:
         kind = made.drivername
     if kind not in KINDS:
         raise ConfigError(f"HEIST_DATABASE_URL: the audit is kept by {' or '.join(KINDS)}, and not by {kind[:64]!r}")
+    if made.get_backend_name() == "sqlite" and _in_memory(made):
+        raise ConfigError("HEIST_DATABASE_URL: an audit in memory would be gone at the end; name a file")
     return made
+
+
+def _in_memory(url: URL) -> bool:
+    return url.database in (None, "") or ":memory:" in str(url.database) or url.query.get("mode") == "memory"
 
 
 def _options(url: URL) -> dict[str, object]:

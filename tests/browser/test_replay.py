@@ -118,6 +118,7 @@ def test_a_moment_of_a_session_that_goes_on_stays_while_the_log_grows(page: Page
     session_id = watching(page, words_per_second=60, seed=3)
     expect(page.locator("#m2.done")).to_be_visible()
     page.keyboard.press("{")
+    expect(page.locator("article.turn")).to_have_count(0)
     before = shown(page)
     see_now = page.locator("#where")
     first = see_now.inner_text()

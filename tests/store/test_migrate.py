@@ -71,6 +71,8 @@ def test_a_database_that_cannot_be_opened_is_refused_in_one_sentence(tmp_path: P
         "oracle9://x:geheim@y",
         "sqlite://",
         "sqlite:///:memory:",
+        "sqlite:///file::memory:?uri=true",
+        "sqlite:///file:audit?mode=memory&uri=true",
         "postgres://x:geheim@y/z",
         "postgresql+asyncpg://x:geheim@y/z",
         "postgresql+psycopg://x:ge@geheim@y/z",

@@ -11,6 +11,7 @@ from unittest.mock import AsyncMock
 import httpx2
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from heist import checkup
@@ -140,6 +141,13 @@ async def test_a_database_that_is_gone_or_of_another_version_is_missing(settings
         lacks = await missing(http)
         assert lacks["database"] == "does not answer (store_unavailable)"
         assert str(tmp_path) not in (await http.get("/ready")).text
+
+
+async def test_a_database_that_can_be_read_and_not_written_is_missing(settings: Settings) -> None:
+    async with inside(settings) as (http, runtime):
+        assert await missing(http) == {}
+        event.listen(runtime.engine, "begin", lambda begun: begun.exec_driver_sql("PRAGMA query_only = ON"))
+        assert await missing(http) == {"database": "does not answer (store_unavailable)"}
 
 
 async def test_tools_that_are_switched_off_or_broken_are_missing(

@@ -1,12 +1,13 @@
 """The pages and the way in."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from heist.web.pages import STATIC
+from heist.web.pages import PAGES, STATIC, scripts
 from tests.conftest import House
 from tests.record_demo import DEMO, KEPT
 
@@ -58,6 +59,27 @@ def test_everything_is_served_from_here_within_its_budget(browser: TestClient) -
         assert answer.content == path.read_bytes()
         sent += int(answer.headers["content-length"])
     assert sent <= TRAVELS
+
+
+@pytest.mark.parametrize(("path", "page"), PAGES.items())
+def test_a_page_names_all_its_scripts_so_that_none_is_asked_for_after_another(
+    browser: TestClient, path: str, page: str
+) -> None:
+    text = browser.get(path.format(session_id="heist_1")).text
+    assert f'<html data-page="{page}" lang="en">' in text
+    named = re.findall(r'<link rel="modulepreload" href="/static/(\w+)\.js">', text)
+    assert named[:2] == ["main", page]
+    assert len(named) == len(set(named))
+    for name in named:
+        source = (STATIC / f"{name}.js").read_text()
+        assert {line.split('"')[1] for line in source.splitlines() if line.startswith("import ")} <= {
+            f"./{one}.js" for one in named
+        }
+
+
+def test_every_script_is_of_some_page() -> None:
+    used = {name for page in PAGES.values() for name in scripts(page)}
+    assert {path.stem for path in STATIC.glob("*.js")} == used | {"theme", "login"}
 
 
 def test_the_recorded_game_of_the_empty_lobby_is_short_and_whole() -> None:

@@ -8,7 +8,9 @@ import { follow } from "./stream.js";
 const rows = new Map(); // session id -> its row
 let oldest = ""; // the session id that the list ends on
 
-export async function open(link) {
+export const keys = { s: () => $("start").requestSubmit() };
+
+export async function open(_, link) {
   $("lobby").hidden = false;
   document.title = "heist";
   $("start").addEventListener("submit", start);

@@ -3,7 +3,7 @@
 import { $, ask, h, refuse } from "./dom.js";
 import { hide, without } from "./flags.js";
 
-const [, place = "", name = "", part = ""] = location.pathname.split("/").map(decodeURIComponent);
+const [, place = "", name = ""] = location.pathname.split("/").map(decodeURIComponent);
 const KEYS = [["Space", "pause, go on; hold the replay"], [".", "one turn"], ["J K", "next message, the one before"], ["N P", "the same, of those with a flag"],
   ["/", "filter: agent:hacker tool:fail flag:yes text"], ["1–6", "one agent alone"], ["[ ]", "one event back, on"], ["{ }", "one round back, on"],
   ["L", "live, and the latest message"], ["C", "command"], ["G", "guess"], ["E", "evidence"], ["S", "start, in the lobby"], ["T", "light or dark"], ["Esc", "leave a field"]];
@@ -42,16 +42,11 @@ document.addEventListener("keydown", (key) => {
 $("theme").addEventListener("click", switchTheme);
 $("help").addEventListener("click", help);
 
-const FILES = { s: part === "report" ? "report" : "session", play: name ? "session" : "play", lab: "lab" };
-
 async function open() {
-  const file = FILES[place] ?? "lobby";
-  const [page] = await Promise.all([import(`./${file}.js`), hide()]);
+  const [page] = await Promise.all([import(`./${document.documentElement.dataset.page}.js`), hide()]);
   if (place === "play" && without("blind_play")) return refuse("Blind play is switched off in this house.");
-  if (file === "lobby") keys.s = () => $("start").requestSubmit();
   Object.assign(keys, page.keys);
-  if (file === "lab") return page[name === "compare" ? "compare" : "open"]();
-  return file === "lobby" ? page.open(link) : page.open(name, link, place === "play");
+  page.open(name, link, place === "play");
 }
 
 open();
