@@ -14,7 +14,7 @@ one beside; inside a package siblings may use each other, without a ring. Data g
     telemetry                              what took how long, for those who run it
     settings  events  clock  seeds         the words that every room speaks
     configfile                             a file, read or refused in one sentence
-    errors                                 what can go wrong
+    errors  later                          what can go wrong; work that nobody waits for
 
 `tests/test_floors.py` reads this table and holds every import in the tree to it.
 """

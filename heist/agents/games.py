@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from heist.agents import mole
@@ -13,6 +13,7 @@ from heist.agents.sessions import Sessions
 from heist.bus import Bus
 from heist.errors import Conflict, HeistError, Invalid
 from heist.events import ENDS, GuessMade, Recorded, SuspicionStated
+from heist.later import Later
 from heist.services.auth import Principal, Scope
 from heist.store.queries import Queries, Tally
 from heist.switches import Switches
@@ -31,7 +32,7 @@ class Games:
         self._config = config
         self._switches = switches
         self._judging = asyncio.Lock()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._later = Later()
 
     async def suspect(self, principal: Principal, session_id: str, shares: Mapping[str, float], nobody: float) -> None:
         """Puts on record how much the player suspects each agent, and nobody: any numbers from 0, which are made to sum
@@ -105,18 +106,13 @@ class Games:
         """A watcher of the bus: a session that ends with its guess made ends its game, and a game that is told those of
         its forks that waited for it."""
         if recorded.event.kind in ENDS and recorded.event.session_id is not None:
-            self._later(self._end_if_guessed(recorded.event.session_id))
+            self._later.begin(self._end_if_guessed(recorded.event.session_id))
         elif recorded.event.kind == "mole.revealed":
-            self._later(self.recover())
-
-    def _later(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+            self._later.begin(self.recover())
 
     async def close(self) -> None:
         """Games that are ending end."""
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        await self._later.done()
 
     async def _end_if_guessed(self, session_id: str) -> None:
         async with self._judging:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -23,6 +23,7 @@ from heist.agents.past import Past, bank, past
 from heist.bus import Bus
 from heist.clock import Clock
 from heist.errors import Conflict, HeistError, Invalid, NotFound, StoreError
+from heist.later import Later
 from heist.llm.model import Model
 from heist.llm.pace import Paced
 from heist.llm.source import Source
@@ -103,7 +104,7 @@ class Sessions:
         self._house = house
         self._running: dict[str, Orchestrator] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._later = Later()
         self._bringing_back = asyncio.Lock()
         self._patrol: asyncio.Task[None] | None = None
         self._left: set[str] = set()
@@ -291,19 +292,14 @@ class Sessions:
     def _ended(self, session_id: str, task: "asyncio.Task[None]") -> None:
         orchestrator = self._running[session_id]
         if task.cancelled():
-            self._later(self._drop_when_idle(session_id, orchestrator))
+            self._later.begin(self._drop_when_idle(session_id, orchestrator))
             return
         self._drop(session_id, orchestrator)
         if (error := task.exception()) is not None:
             with within(Here(session_id)):
                 log.error("session %s broke off", session_id, exc_info=error)
             if not isinstance(error, StoreError):  # what is on record then can be brought back
-                self._later(self._record_failure(orchestrator, error))
-
-    def _later(self, work: Coroutine[None, None, None]) -> None:
-        closing = asyncio.ensure_future(work)
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+                self._later.begin(self._record_failure(orchestrator, error))
 
     async def _drop_when_idle(self, session_id: str, orchestrator: Orchestrator) -> None:
         """Who cut a session off puts its end on record after it; until then nobody may find it gone."""
@@ -495,10 +491,9 @@ class Sessions:
             self._patrol.cancel()
             await asyncio.wait([self._patrol])
         running = [orchestrator.suspend("the server was shut down") for orchestrator in self._running.values()]
-        for result in await asyncio.gather(*running, *self._closing, return_exceptions=True):
-            if isinstance(result, BaseException):
-                log.error("a session could not be left paused: %s", result)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        left = await asyncio.gather(*running, return_exceptions=True)
+        for error in (*filter(None, left), *await self._later.done()):
+            log.error("a session could not be left paused: %s", error)
         with suppress(StoreError):  # then it is held for dead, a little later
             await asyncio.to_thread(self._house.processes.leave)
 

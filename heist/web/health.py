@@ -2,7 +2,6 @@
 told."""
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
@@ -13,12 +12,12 @@ from heist.clock import Clock
 from heist.llm.resilience import State
 from heist.llm.source import Source
 from heist.services.documented import refusals
+from heist.settings import masked
 
 Told = Literal["closed", "open", "half_open"]
 _STATES: dict[State, Told] = {"closed": "closed", "open": "open", "half-open": "half_open"}
 AGAIN_SECONDS = 2.0
 """For so long a look counts, however many ask."""
-_LOGIN = re.compile(r"//[^/\s]*@")
 """Name and password in an address."""
 
 
@@ -94,14 +93,9 @@ def router(source: Source, look: Callable[[], Awaitable[Mapping[str, str]]], clo
         states, reasons = source.states(), source.reasons()
         return Health(
             models=[
-                ModelServer(server=plain(server), state=_STATES[state], reason=plain(reasons.get(server, "")))
+                ModelServer(server=masked(server), state=_STATES[state], reason=masked(reasons.get(server, "")))
                 for server, state in states.items()
             ]
         )
 
     return routes
-
-
-def plain(sentence: str) -> str:
-    """The sentence without a name and a password that an address in it may hold."""
-    return _LOGIN.sub("//", sentence)

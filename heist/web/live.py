@@ -102,19 +102,18 @@ class Live:
         if isinstance(event, _OVER):
             self._spoken.pop(session_id, None)
             self._waiting.pop(session_id, None)
-        self._add(session_id, recorded)
-        if event.kind.startswith("session."):
-            self._add(None, recorded)
+        self._add(session_id, Frame(recorded.seq, recorded.json, event.kind))
 
     def _hear_row(self, row: Logged) -> None:
         """What another process has written."""
-        for channel in (row.session_id, None) if row.kind.startswith("session.") else (row.session_id,):
-            if row.session_id is not None and (listeners := self._channels.get(channel)):
-                listeners.add(Frame(row.seq, row.json, row.kind))
+        if row.session_id is not None:
+            self._add(row.session_id, Frame(row.seq, row.json, row.kind))
 
-    def _add(self, channel: str | None, recorded: Recorded) -> None:
-        if listeners := self._channels.get(channel):
-            listeners.add(Frame(recorded.seq, recorded.json, recorded.event.kind))
+    def _add(self, session_id: str, frame: Frame) -> None:
+        """For those who follow the session, and for the list of sessions what that shows."""
+        for channel in (session_id, None) if frame.kind.startswith("session.") else (session_id,):
+            if listeners := self._channels.get(channel):
+                listeners.add(frame)
 
     def _hear_delta(self, delta: e.MessageDelta) -> None:
         """Joins the words of a speaker until it is time to send them."""

@@ -22,9 +22,9 @@ from heist.events import Recorded
 from heist.llm.source import Source
 from heist.services.auth import DOCUMENTED, Scope
 from heist.services.documented import refusals
+from heist.settings import masked
 from heist.telemetry.telemetry import ModelCall
 from heist.web.guard import Gate
-from heist.web.health import plain
 from heist.web.live import Live
 
 MODELS = 50
@@ -177,7 +177,7 @@ class Standing(Collector):
         )
         for server, state in self._source.states().items():
             for one in _BREAKER:
-                breakers.add_metric([plain(server), one], one == state)
+                breakers.add_metric([masked(server), one], one == state)
         yield breakers
 
 

@@ -235,7 +235,7 @@ async def test_a_server_that_stays_away_breaks_sessions_off_and_they_come_back_w
         await runtime.sessions.finished(session_id)
         with pytest.raises(HeistError):
             await runtime.sessions.start(USER, Order())
-        await asyncio.gather(*runtime.sessions._closing)
+        assert await runtime.sessions._later.done() == []
         server.start()
         before = [entry.seq for entry in runtime.queries.log(0, session_id, 10_000)]
         assert before[0] == 1

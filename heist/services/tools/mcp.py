@@ -36,6 +36,7 @@ from starlette.types import Message, Receive, Scope, Send
 from heist import __version__
 from heist.errors import HeistError, InsufficientScope, InvalidToken
 from heist.events import Recorded, ToolAdded, ToolRemoved, sound
+from heist.later import Later
 from heist.services.auth import Auth, Principal, Resource, bearer, challenge
 from heist.services.tools.outside import Outside
 from heist.services.tools.registry import Outcome, Registry
@@ -69,7 +70,7 @@ class Mcp:
         self._auth = auth
         self._changes = InMemorySubscriptionBus()
         self._told: set[str] = set()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._later = Later()
         server = _Server(
             "heist",
             version=__version__,
@@ -93,9 +94,7 @@ class Mcp:
     def hear(self, recorded: Recorded) -> None:
         """A watcher of the bus: when the tools of the house have changed, each client that listens is told."""
         if isinstance(recorded.event, ToolAdded | ToolRemoved) and recorded.event.session_id is None:
-            telling = asyncio.get_running_loop().create_task(self._changes.publish(ToolsListChanged()))
-            self._telling.add(telling)
-            telling.add_done_callback(self._telling.discard)
+            self._later.begin(self._changes.publish(ToolsListChanged()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
