@@ -187,9 +187,10 @@ class Queries:
         return [row.session_id for row in self._rows(some)]
 
     def is_sealed(self, session_id: str) -> bool:
-        """Whether there is such a session, and its game is not over."""
+        """Whether there is a game of such a session that can still be ended; the secrets of an imported one are not
+        here."""
         told = events.c.session_id == session_id, events.c.kind == "mole.revealed"
-        return self.session(session_id) is not None and not self._rows(select(events.c.seq).where(*told))
+        return bool(self.sealed(session_id)) and not self._rows(select(events.c.seq).where(*told))
 
     def sealed(self, session_id: str) -> list[str]:
         """The bodies of the events of a session that nobody is to see before its reveal, in order."""

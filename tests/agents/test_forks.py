@@ -221,6 +221,17 @@ async def test_a_fork_tells_its_mole_only_when_the_other_game_is_over(runtime: R
     assert len({reveal.mole for reveal in reveals if isinstance(reveal, e.MoleRevealed)}) == 1
 
 
+async def test_a_game_that_can_no_longer_be_ended_here_keeps_no_fork_of_it_sealed(runtime: Runtime) -> None:
+    session_id = begun(await run(runtime, Order(rounds=1, seed=2, arm="mole"))).session_id
+    fork = begun(await forked(runtime, session_id, turn=3)).session_id
+    with runtime.engine.begin() as connection:  # as after a purge and an import, for which its secrets are gone
+        connection.execute(delete(tables.sealed).where(tables.sealed.c.session_id == session_id))
+    with pytest.raises(Conflict, match=r"what was sealed of the session .* is missing"):
+        await runtime.games.reveal(USER, session_id)
+    await runtime.games.reveal(USER, fork)
+    assert isinstance(log(runtime, fork)[-1], e.MoleRevealed)
+
+
 async def test_a_guess_in_a_fork_is_kept_until_the_other_game_is_over(runtime: Runtime) -> None:
     session_id = await runtime.sessions.start(USER, Order(rounds=1, paused=True))
     fork = await runtime.sessions.fork(USER, session_id, Moment())

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from heist import events as e
 from tests.browser.conftest import Visit, Watch, log, said, see, see_alike, shown, watching
@@ -90,6 +90,23 @@ def test_a_command_that_cannot_arrive_is_refused_in_words_and_stays_in_the_field
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_contain_text("planner has no turn left")
     expect(page.get_by_role("textbox", name="Order")).to_have_value("Say it again.")
+
+
+def test_what_the_detector_said_before_the_stream_was_open_is_there_too(page: Page, house: House) -> None:
+    """Its word is in no log, so a stream does not tell what it said before."""
+    session_id = watching(page, rounds=2, paused=True)
+    see(page, "paused")
+    held: list[Route] = []
+    page.route("**/api/events?*", lambda route: held.append(route))
+    page.reload()
+    see(page, "paused")
+    page.request.post(f"/api/sessions/{session_id}/resume", headers={"Origin": house.url})
+    page.wait_for_timeout(1500)
+    for stream in held:
+        stream.continue_()
+    see(page, "completed")
+    page.locator("#suspicion summary").click()
+    expect(page.locator("#suspicion tbody tr")).to_have_count(12)
 
 
 def test_a_finished_session_opened_cold_shows_everything_and_can_no_longer_be_steered(

@@ -129,7 +129,7 @@ const SAYS = {
 };
 
 // How a detector sees the session; of its evidence the numbers alone are told live.
-function stand(state, told) {
+export function stand(state, told) {
   state.suspicions.push({ turn: told.turn, agents: told.posterior, nobody: told.nobody });
   if (typeof told.evidence?.[0] === "object") state.evidence = told.evidence;
 }

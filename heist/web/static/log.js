@@ -14,18 +14,21 @@ export async function read(id, after, blind, hear) {
     told.push(...page.events);
     next = page.next;
   }
-  (blind ? told : await judged(id, told)).forEach(hear);
+  if (!blind) await judge(id, told);
+  told.forEach(hear);
   return true;
 }
 
-async function judged(id, events) {
-  if (without("detection") || !events.some((event) => event.kind === "message.completed")) return events;
+// Gives each message its `standing`.
+export async function judge(id, events) {
+  const messages = events.filter((event) => event.kind === "message.completed");
+  if (without("detection") || !messages.length) return;
   const [moments, evidence] = await Promise.all([quietly(`/detection/sessions/${encodeURIComponent(id)}/verdicts`), cited(id)]);
   const standing = new Map((moments ?? []).filter((moment) => moment.nobody !== null).map((moment) => [moment.turn, moment]));
-  return events.map((event) => {
-    const moment = event.kind === "message.completed" && standing.get(event.turn);
-    return moment ? { ...event, standing: { ...moment, evidence: evidence.filter((item) => item.turns.every((turn) => turn <= event.turn)) } } : event;
-  });
+  for (const event of messages) {
+    const moment = standing.get(event.turn);
+    if (moment) event.standing = { ...moment, evidence: evidence.filter((item) => item.turns.every((turn) => turn <= event.turn)) };
+  }
 }
 
 // The evidence as it stands now, the weightiest first.

@@ -3,9 +3,9 @@
 import { spark } from "./charts.js";
 import { $, api, ask, button, call, fill, h, options, percent, pill, quietly, refuse, speaker, time } from "./dom.js";
 import * as feed from "./feed.js";
-import { OVER, apply, empty, fold } from "./fold.js";
+import { OVER, apply, empty, fold, stand } from "./fold.js";
 import * as game from "./game.js";
-import { cited, read } from "./log.js";
+import { cited, judge, read } from "./log.js";
 import * as panels from "./panels.js";
 import * as replay from "./replay.js";
 import { follow } from "./stream.js";
@@ -89,7 +89,6 @@ function hear(event) {
     if (said) said.standing = event;
     replay.rescan();
     stale = true;
-    weigh();
   }
   if (event.seq !== undefined) {
     log.push(event);
@@ -100,15 +99,22 @@ function hear(event) {
   if (event.kind === "message.completed" && !document.hidden) $("announcer").textContent = `${event.agent}: ${event.text}`;
   if (following && /^session\.(paused|resumed)|^message\.failed/.test(event.kind)) health();
   if (following && event.kind === "mole.revealed") seeAll();
+  if (following && !blind && /^message.completed|^suspicion.updated/.test(event.kind)) weigh();
   schedule();
 }
 
 let weighing = 0;
 
-// What the evidence is, a moment after the detector has spoken.
+// A moment after the detector has spoken: what the evidence is, and how it saw what was told while nobody listened here.
 function weigh() {
   clearTimeout(weighing);
   weighing = setTimeout(async () => {
+    if (log.some((event) => event.kind === "message.completed" && !event.standing)) {
+      await judge(id, log);
+      present.suspicions = [];
+      for (const { standing } of log) if (standing) stand(present, standing);
+      replay.rescan();
+    }
     present.evidence = await cited(id);
     stale = true;
     schedule();
