@@ -1,9 +1,9 @@
 """Hands each event to the keeper, who is awaited, and then to the watchers, who are not."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from heist.clock import Clock, stamp
 from heist.events import Event, Recorded, body_of
@@ -19,6 +19,16 @@ class Keeper(Protocol):
         """What was given to `keep` is stored without delay."""
 
 
+class _Posted(NamedTuple):
+    """What was posted and not told yet; `kept` is None for what is never kept."""
+
+    at: str
+    event: Event
+    body: str
+    taken: bool
+    kept: asyncio.Future[int] | None
+
+
 class Bus:
     """Watchers hear of events in the order in which they were posted, of durable ones once they are kept: what is never
     kept waits its turn behind what is not kept yet. A watcher must return at once and not raise."""
@@ -29,6 +39,8 @@ class Bus:
         self._watchers: list[Watcher] = []
         self._last: asyncio.Future[int] | None = None
         self._at = ""
+        self._untold: deque[_Posted] = deque()
+        self._telling = False
 
     def watch(self, watcher: Watcher) -> None:
         self._watchers.append(watcher)
@@ -41,16 +53,14 @@ class Bus:
         if event.sealed:
             return self._keeper.keep(event, self._at, body)
         at = self._at = stamp(self._clock.now())
-        if not event.durable:
-            passing = Recorded(None, at, event, body)
-            if self._last is None or self._last.done():
-                self._tell(passing)
-            else:
-                self._last.add_done_callback(lambda _: self._tell(passing))
-            return None
-        self._last = self._keeper.keep(event, at, body)
-        self._last.add_done_callback(partial(self._kept, at, event, body, taken))
-        return self._last
+        kept = self._keeper.keep(event, at, body) if event.durable else None
+        self._untold.append(_Posted(at, event, body, taken, kept))
+        if kept is None:
+            self._tell()
+        else:
+            self._last = kept
+            kept.add_done_callback(self._tell)
+        return kept
 
     def flush(self) -> None:
         """What was posted is kept without delay."""
@@ -69,10 +79,17 @@ class Bus:
             await asyncio.wait([kept])  # not the future itself: who is cancelled here must not take the event along
             kept.result()
 
-    def _kept(self, at: str, event: Event, body: str, taken: bool, kept: asyncio.Future[int]) -> None:
-        if kept.exception() is None:
-            self._tell(Recorded(kept.result(), at, event, body, taken))
-
-    def _tell(self, recorded: Recorded) -> None:
-        for watcher in self._watchers:
-            watcher(recorded)
+    def _tell(self, _: object = None) -> None:
+        """Tells what waits, up to the first that is not kept yet. What a watcher posts meanwhile waits too."""
+        if self._telling:
+            return
+        self._telling = True
+        try:
+            while self._untold and ((kept := self._untold[0].kept) is None or kept.done()):
+                at, event, body, taken, _ = self._untold.popleft()
+                if kept is None or kept.exception() is None:
+                    recorded = Recorded(None if kept is None else kept.result(), at, event, body, taken)
+                    for watcher in self._watchers:
+                        watcher(recorded)
+        finally:
+            self._telling = False

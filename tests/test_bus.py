@@ -111,3 +111,37 @@ async def test_all_is_settled_once_the_last_that_was_posted_is_kept() -> None:
     assert (waiting.done(), shelf.flushed) == (False, 1)
     shelf.waiting[0].set_exception(StoreError("full"))
     await waiting
+
+
+async def test_nobody_is_told_out_of_order_in_the_moment_between_kept_and_told() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    bus.watch(told.append)
+    deltas = [MessageDelta(session_id="s", turn=1, agent="a", offset=at, text="x") for at in range(3)]
+    kept = bus.post(ROUND)
+    bus.post(deltas[0])
+    shelf.waiting[0].set_result(1)  # it is kept, and its callbacks have not run
+    bus.post(deltas[1])
+    await asyncio.sleep(0)
+    bus.post(deltas[2])
+    assert kept is not None
+    assert kept.done()
+    assert [recorded.event for recorded in told] == [ROUND, *deltas]
+
+
+async def test_what_a_watcher_posts_comes_after_what_was_posted_before_it() -> None:
+    shelf, told = Shelf(), list[Recorded]()
+    bus = Bus(shelf, SystemClock())
+    answer, delta = (MessageDelta(session_id="s", turn=1, agent=name, offset=0, text="x") for name in "ab")
+
+    def reply(recorded: Recorded) -> None:
+        if recorded.event is ROUND:
+            bus.post(answer)
+
+    bus.watch(reply)
+    bus.watch(told.append)
+    bus.post(ROUND)
+    bus.post(delta)
+    shelf.waiting[0].set_result(1)
+    await asyncio.sleep(0)
+    assert [recorded.event for recorded in told] == [ROUND, delta, answer]

@@ -183,6 +183,7 @@ def test_a_formula_in_a_table_is_a_text(made: tuple[Path, str, str], database: P
         (("export", "nope"), "there is no session 'nope'"),
         (("export", "--format", "parquet"), "--to: Parquet is no text; name a file"),
         (("export", "--format", "csv", "--sealed"), "--sealed: what was sealed is told in logs alone"),
+        (("export", "--since", "2026-02-01", "--until", "2026-01-01"), "--until: it has to be later than --since"),
         (("export", "--to", "no/such/folder/x.jsonl"), "the file cannot be written: No such file or directory"),
         (("import", "no.jsonl"), "no.jsonl: the file cannot be read"),
     ],

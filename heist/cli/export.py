@@ -47,6 +47,8 @@ def export(
         raise ConfigError("--sealed: what was sealed is told in logs alone, by --format jsonl")
     if form == "parquet" and to is None:
         raise ConfigError("--to: Parquet is no text; name a file")
+    if since is not None and until is not None and until <= since:
+        raise ConfigError("--until: it has to be later than --since")
     named = None if not sessions else tuple(sessions)
     with opened("export") as engine:
         copies = Copies(engine)

@@ -173,7 +173,7 @@ def test_the_state_of_a_model_server_is_told_without_its_password(house: House) 
         for sample in family.samples
         if sample.name == "heist_model_server_breaker"
     }
-    server = "the model server at http://10.0.0.1/v1"
+    server = "the model server at http://***@10.0.0.1/v1"
     assert told == {(server, "closed"): 0, (server, "open"): 1, (server, "half-open"): 0}
 
 

@@ -43,8 +43,11 @@ def chosen(
     variant: Word = None,
     strategy: Annotated[Word, Query(description="of revealed games alone")] = None,
 ) -> Chosen:
-    """Which sessions are meant; raises `Invalid` for a time that cannot be."""
-    return Chosen(_moment("since", since), _moment("until", until), crew, model, variant, strategy)
+    """Which sessions are meant; raises `Invalid` for a time that cannot be, and for a span without one."""
+    begin, end = _moment("since", since), _moment("until", until)
+    if begin is not None and end is not None and end <= begin:
+        raise Invalid("until: it has to be later than since")
+    return Chosen(begin, end, crew, model, variant, strategy)
 
 
 def _moment(name: str, given: datetime | None) -> str | None:

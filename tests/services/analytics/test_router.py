@@ -160,6 +160,8 @@ def test_how_right_the_detector_was_is_what_it_says_of_the_revealed_games(
         ("sessions", {"before": "nope"}, 404, "there is no session 'nope'"),
         ("sessions", {"limit": 0}, 422, "limit"),
         ("sessions", {"since": "yesterday"}, 422, "since"),
+        ("sessions", {"since": "2026-02-01", "until": "2026-01-01"}, 422, "until: it has to be later than since"),
+        ("metrics-summary", {"since": "2026-02-01", "until": "2026-02-01"}, 422, "later than since"),
         ("sessions", {"since": "0001-01-01T00:00:00+14:00"}, 422, "since: there is no such moment in UTC"),
         ("sessions", {"format": "xml"}, 422, "format"),
         ("sessions", {"crew": "a\x00b"}, 422, "crew"),
