@@ -5,17 +5,19 @@ import { article } from "./feed.js";
 import { apply, empty } from "./fold.js";
 import { follow } from "./stream.js";
 
+const after = (ms) => new Promise((resume) => setTimeout(resume, ms));
 const rows = new Map(); // session id -> its row
 let oldest = ""; // the session id that the list ends on
 
 export const keys = { s: () => $("start").requestSubmit() };
 
 export async function open(_, link) {
-  $("lobby").hidden = false;
   document.title = "heist";
   $("start").addEventListener("submit", start);
   $("more").addEventListener("click", older);
-  await Promise.all([house(), strategies(), sessions(link)]);
+  // Shown when all is there, nothing has to move; a model server that is slow keeps nobody waiting.
+  await Promise.race([Promise.all([house(), strategies(), sessions(link)]), after(800)]);
+  $("lobby").hidden = false;
 }
 
 async function strategies() {
@@ -123,6 +125,6 @@ async function demo() {
     else continue;
     if (still) continue;
     box.scrollTop = box.scrollHeight;
-    await new Promise((resume) => setTimeout(resume, edit ? 400 : 1600));
+    await after(edit ? 400 : 1600);
   }
 }
