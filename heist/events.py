@@ -15,7 +15,7 @@ class Fact(BaseModel):
     is None for what belongs to no session. What is `sealed` is kept in rows of its own, has no place in the log, and no
     watcher hears of it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     durable: ClassVar[bool] = True
     sealed: ClassVar[bool] = False
     session_id: str | None

@@ -91,6 +91,45 @@ def test_interrupting_run_stops_the_session_and_the_audit_says_so(tmp_path: Path
         assert audit.execute("SELECT status FROM sessions").fetchall() == [("stopped",)]
 
 
+@pytest.mark.parametrize("wait", [0.0, 0.02, 0.3])
+def test_a_run_that_is_ended_before_its_session_begins_is_quiet(tmp_path: Path, wait: float) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "heist", "run", "--pace", "5"],
+        cwd=tmp_path,
+        env={**os.environ, "HEIST_LLM": "simulated"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    status = Path(f"/proc/{process.pid}/status")
+    while not int(status.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
+        time.sleep(0.005)
+    time.sleep(wait)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_who_changes_his_mind_while_the_program_is_read_gets_no_traceback(tmp_path: Path) -> None:
+    code = """
+import builtins
+
+read = builtins.__import__
+
+def stop(name, *rest):
+    if name == "heist.cli.main":
+        raise KeyboardInterrupt
+    return read(name, *rest)
+
+builtins.__import__ = stop
+from heist.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("arguments", [("run",), ("run", "--json")])
 def test_an_output_that_is_full_ends_the_session_with_one_sentence(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     with open("/dev/full", "w") as full:

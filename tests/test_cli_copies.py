@@ -3,8 +3,10 @@
 import asyncio
 import csv
 import json
+import os
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -185,15 +187,36 @@ def test_a_formula_in_a_table_is_a_text(made: tuple[Path, str, str], database: P
         (("export", "--format", "csv", "--sealed"), "--sealed: what was sealed is told in logs alone"),
         (("export", "--since", "2026-02-01", "--until", "2026-01-01"), "--until: it has to be later than --since"),
         (("export", "--to", "no/such/folder/x.jsonl"), "the file cannot be written: No such file or directory"),
+        (("export", "--to", "kept.jsonl"), "--to: kept.jsonl is there already; name a new file"),
+        (("export", "\udcff"), "what was asked for is no text in UTF-8"),
         (("import", "no.jsonl"), "no.jsonl: the file cannot be read"),
     ],
 )
 def test_what_cannot_be_written_or_read_is_said_in_a_sentence(
-    database: Path, shell: Shell, options: tuple[str, ...], sentence: str
+    database: Path,
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    sentence: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("kept.jsonl").write_text("kept")
     status, out, err = shell(*options)
     assert (status, out) == (1, "")
     assert sentence in err
+    assert Path("kept.jsonl").read_text() == "kept"
+
+
+def test_a_pipe_is_written_into_and_stays_one(database: Path, shell: Shell, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text()))
+    reader.start()
+    assert shell("export", "--to", str(pipe))[0] == 0
+    reader.join(10)
+    assert (read[0].count("session.started"), pipe.is_fifo()) == (2, True)
 
 
 def test_a_session_that_is_here_already_is_refused_and_nothing_is_imported(
@@ -215,6 +238,10 @@ def changed(line: str, **fields: Any) -> str:
     return json.dumps(json.loads(line) | fields)
 
 
+def every(lines: list[str], kind: str, **fields: Any) -> list[str]:
+    return [changed(line, **fields) if json.loads(line)["kind"] == kind else line for line in lines]
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -228,6 +255,19 @@ def changed(line: str, **fields: Any) -> str:
         (lambda lines: [lines[0], *lines], "line 2: expected session.started once in heist_"),
         (lambda lines: [lines[0], lines[2], lines[1]], "line 3: expected a seq above "),
         (lambda lines: lines[:-1], "is not over; expected session.completed, session.stopped or session.failed"),
+        (
+            lambda lines: every(lines, "message.completed", milliseconds=float("inf")),
+            "expected an event as heist export",
+        ),
+        (
+            lambda lines: every(lines, "message.completed", milliseconds=float("nan")),
+            "expected an event as heist export",
+        ),
+        (
+            lambda lines: every(lines, "message.completed", turn=10**25),
+            "expected a turn from 0 to 2147483647, found 1000",
+        ),
+        (lambda lines: every(lines, "tool.called", turn=10**25), "expected a turn from 0 to 2147483647, found 1000"),
         (lambda lines: [], "there is no log in this file"),
     ],
 )

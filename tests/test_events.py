@@ -55,7 +55,15 @@ def test_only_what_can_be_had_again_is_never_stored() -> None:
     assert [kind for kind in KINDS if not kind.durable] == [e.MessageDelta, e.SuspicionUpdated]
 
 
-SESSIONLESS = {e.ToolCalled, e.ToolAdded, e.ToolRemoved, e.AccessRefused, e.ModelDegraded, e.ModelRestored}
+SESSIONLESS = {
+    e.AuditPurged,
+    e.ToolCalled,
+    e.ToolAdded,
+    e.ToolRemoved,
+    e.AccessRefused,
+    e.ModelDegraded,
+    e.ModelRestored,
+}
 
 
 @given(EVENTS)

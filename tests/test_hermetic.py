@@ -115,9 +115,9 @@ async def test_a_tape_is_the_same_session_without_its_servers(tmp_path: Path, fo
         given = {"HEIST_LLM": one, "HEIST_LLM_TOOLS": form, "HEIST_CONFIG": crew(tmp_path / "crew", two)}
         asked = ("--rounds", "3", "--order", "random", "--record", "tape", "--log", "a")
         assert await run(tmp_path, *asked, **given) == (0, "")
-    for again in (given, {"HEIST_CONFIG": given["HEIST_CONFIG"]}):
-        assert await run(tmp_path, "--replay", "tape", "--log", "b", **again) == (0, "")
-        assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    for name, again in (("b", given), ("c", {"HEIST_CONFIG": given["HEIST_CONFIG"]})):
+        assert await run(tmp_path, "--replay", "tape", "--log", name, **again) == (0, "")
+        assert (tmp_path / "a").read_bytes() == (tmp_path / name).read_bytes()
     events = [json.loads(line) for line in (tmp_path / "a").read_text().splitlines()]
     completed = [event for event in events if event["kind"] == "message.completed"]
     assert [event["turn"] for event in completed] == list(range(1, 19))
@@ -218,6 +218,7 @@ def test_an_answer_that_is_not_on_the_tape_ends_the_session_with_a_sentence(shel
         (("--record", "none/tape"), SIMULATED, "none/tape: cannot be recorded to: there is no folder none"),
         (("--record", "new"), {"HEIST_LLM": "http://127.0.0.1:9/v1"}, "the model server at http://127.0.0.1:9/v1"),
         (("--log", "."), SIMULATED, ".: the log cannot be written: Is a directory"),
+        (("--log", "noise"), SIMULATED, "--log: noise is there already; name a new file"),
         (("--log", "none/log"), SIMULATED, "none/log: the log cannot be written: No such file or directory"),
     ],
 )  # fmt: skip

@@ -45,6 +45,8 @@ def export(
     """Write sessions from the audit to a file: their logs, or a table of them."""
     if sealed and form != "jsonl":
         raise ConfigError("--sealed: what was sealed is told in logs alone, by --format jsonl")
+    if to is not None and to.is_file():
+        raise ConfigError(f"--to: {to} is there already; name a new file")
     if form == "parquet" and to is None:
         raise ConfigError("--to: Parquet is no text; name a file")
     if since is not None and until is not None and until <= since:
@@ -95,9 +97,13 @@ def _written(to: Path | None) -> Generator[TextIO]:
 
 @contextmanager
 def _whole(to: Path) -> Generator[Path]:
-    """A file beside the one that is wanted, and put in its place at the end. Raises `ConfigError`."""
+    """A file beside the one that is wanted, and put in its place at the end; a pipe or a device itself. Raises
+    `ConfigError`."""
     part = to.with_name(f".{to.name}.part")
     try:
+        if to.exists() and not to.is_dir():
+            yield to
+            return
         yield part
         part.replace(to)
     except OSError as error:

@@ -60,6 +60,8 @@ def _check(files: Files) -> None:
     for (one, path), (other, same) in combinations(files._asdict().items(), 2):
         if path and same and path.resolve() == same.resolve():
             raise ConfigError(f"--{one} and --{other} are the same file, {path}")
+    if files.log and files.log.is_file():
+        raise ConfigError(f"--log: {files.log} is there already; name a new file")
 
 
 def _around(files: Files, chosen: Settings, order: Order, missed: Missed) -> tuple[Settings, Order, Network]:

@@ -19,7 +19,8 @@ from heist.errors import ConfigError, Conflict
 from heist.store.copies import Copies, Kept
 from heist.store.figures import Chosen
 
-MOST_TOKENS = 2**31 - 1
+MOST = 2**31 - 1
+"""What a column of numbers holds in any database."""
 WHAT = "an event as heist export writes it"
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -86,8 +87,10 @@ class _Log:
             _refuse(place, f"{self._id} to stay as it ended", event.kind)
         if isinstance(event, e.MessageCompleted):
             for tokens in (event.prompt_tokens, event.completion_tokens):
-                if not 0 <= tokens <= MOST_TOKENS:
-                    _refuse(place, f"0 to {MOST_TOKENS} tokens", str(tokens)[:64])
+                if not 0 <= tokens <= MOST:
+                    _refuse(place, f"0 to {MOST} tokens", str(tokens)[:64])
+        if not 0 <= (getattr(event, "turn", None) or 0) <= MOST:
+            _refuse(place, f"a turn from 0 to {MOST}", str(getattr(event, "turn", ""))[:64])
         if isinstance(event, e.MessageCompleted | e.MessageFailed):
             if event.turn <= self._turn:
                 _refuse(place, f"a turn after {self._turn}", f"turn {event.turn}")

@@ -53,11 +53,14 @@ cli.command()(retention.backup)
 def main() -> None:
     """The entry point: an error that has a sentence ends with that sentence and status 1."""
     try:
+        " ".join(sys.argv).encode()
         cli()
+    except UnicodeEncodeError:
+        _give_up(ConfigError("what was asked for is no text in UTF-8"))
     except HeistError as error:
         _give_up(error)
     except OSError as error:  # a file or a folder that cannot be read, wherever it is looked for
-        _give_up(ConfigError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+        _give_up(ConfigError(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)))
 
 
 def _give_up(error: HeistError) -> NoReturn:
@@ -185,8 +188,11 @@ async def _run(order: Order, watcher: Callable[[Recorded], None], files: Files, 
     with hermetic.house(files, order, give_up) as (runtime, order):
         logs.install(runtime.settings.log)
         runtime.bus.watch(_until_nobody_reads(watcher, closed))
-        async with runtime.opened(recover=False):
-            status = await _play(runtime, order, files, sealed)
+        try:
+            async with runtime.opened(recover=False):
+                status = await _play(runtime, order, files, sealed)
+        except asyncio.CancelledError:  # before there was a session
+            status = 130
     if faults:
         raise faults[0]
     return status

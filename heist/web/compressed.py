@@ -1,5 +1,7 @@
 """What travels compressed: the pages, their files, and what they ask for."""
 
+import re
+
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -9,13 +11,22 @@ LEVEL = 5
 _ROOMS = ("/static/", "/s/", "/play", "/lab", "/api/sessions", "/api/scenarios/", "/detection/", "/analytics/")
 
 
+_TAKES = re.compile(rb"(?:^|,)\s*gzip\s*(?:,|$|;\s*q=(?:1|0\.0*[1-9]))", re.IGNORECASE)
+
+
 class Compressed(GZipMiddleware):
     """Not where tokens are given out: beside words that somebody else may choose, a compressed token could be told by
-    its length. And no stream, which would keep a compressor for every reader."""
+    its length. And no stream, which would keep a compressor for every reader. What is asked for in parts is given
+    whole, as parts of one coding are none of another."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, minimum_size=LEAST, compresslevel=LEVEL)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        inside = scope["type"] == "http" and (scope["path"] == "/" or scope["path"].startswith(_ROOMS))
-        await (super().__call__ if inside else self.app)(scope, receive, send)
+        if scope["type"] != "http" or (scope["path"] != "/" and not scope["path"].startswith(_ROOMS)):
+            await self.app(scope, receive, send)
+            return
+        headers = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"accept-encoding")]
+        if any(name == b"accept-encoding" and _TAKES.search(value) for name, value in scope["headers"]):
+            headers.append((b"accept-encoding", b"gzip"))
+        await super().__call__({**scope, "headers": headers}, receive, send)

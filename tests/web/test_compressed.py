@@ -46,6 +46,31 @@ def test_pages_and_what_they_ask_for_are_compressed_for_who_takes_them_so(path: 
 
 
 @pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ("gzip", "gzip"),
+        ("br, gzip", "gzip"),
+        ("GZIP;q=0.5, br;q=0", "gzip"),
+        ("gzip;q=1.0", "gzip"),
+        ("gzip;q=0", None),
+        ("gzip; q=0.000, *;q=0", None),
+        ("gzipx, nogzip", None),
+        ("", None),
+    ],
+)
+def test_who_refuses_gzip_gets_none(asked: str, given: str | None) -> None:
+    told = ANSWERS.get("/static/main.js", headers={"Accept-Encoding": asked})
+    assert told.headers.get("content-encoding") == given
+    assert (told.headers["vary"], told.text) == ("Accept-Encoding", LONG)
+
+
+@pytest.mark.parametrize("parts", ["bytes=0-9", "bytes=5-1", "lines=1", "bytes=999999999-"])
+def test_what_is_asked_for_in_parts_is_given_whole(browser: TestClient, parts: str) -> None:
+    told = browser.get("/static/main.js", headers={"Range": parts, "Accept-Encoding": "gzip"})
+    assert (told.status_code, told.text) == (200, browser.get("/static/main.js").text)
+
+
+@pytest.mark.parametrize(
     "path",
     ["/oauth/token", "/oauth/register", "/login", "/api/clients", "/api/events", "/mcp", "/tools", "/memory/facts"],
 )

@@ -12,6 +12,7 @@ from heist.services.detection.bayes import Posterior
 from heist.services.detection.case import Called, Case, Deed, Put, Said
 from heist.services.detection.config import JudgeSettings
 from heist.services.detection.evidence import Item
+from heist.services.detection.phrases import meant
 
 RESULT = 600
 """Characters of a tool's result that the judge gets to read."""
@@ -140,7 +141,7 @@ class _Mask(NamedTuple):
     def __call__(self, text: str) -> str:
         """The text without real names and without what does not show when it is printed."""
         clean = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
-        return self.pattern.sub(lambda found: self.masks[found[0].lower()], clean)
+        return self.pattern.sub(lambda found: meant(found[0], self.masks), clean)
 
 
 def _masking(masks: Mapping[str, str]) -> _Mask:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from heist.services.detection.case import Called, Said
 from heist.services.detection.evidence import Check, Item
 from heist.services.detection.ledger import Ledger, Reading, Told
-from heist.services.detection.phrases import Phrases
+from heist.services.detection.phrases import Phrases, meant
 from heist.world.claims import lower
 from heist.world.expressions import expression
 from heist.world.facts import Value
@@ -100,7 +100,7 @@ class Calls:
                 reason = f"{said.agent} uses {calls[0].tool} and has nothing to complain of."
                 yield Item(said.agent, "tool_usage", "breakage", False, (said.turn,), "", reason, about=calls[0].tool)
             return
-        tool = self._tools[found[1].lower()]
+        tool = meant(found[1], self._tools)
         last = [call for call in self._ledger.calls.get(said.agent, ()) if call.tool == tool]
         recent = [call for call in last if call.turn == said.turn] or last[-1:]
         if not recent:

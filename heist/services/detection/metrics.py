@@ -109,7 +109,7 @@ def _proportion(hits: int, of: int) -> Figure:
     share, base = hits / of, 1 + Z * Z / of
     middle = (share + Z * Z / (2 * of)) / base
     half = Z / base * sqrt(share * (1 - share) / of + Z * Z / (4 * of * of))
-    return Figure(share, max(middle - half, 0.0), min(middle + half, 1.0), of)
+    return Figure(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share), of)
 
 
 def over(games: Sequence[T], of: Callable[[Sequence[T]], float]) -> Figure:

@@ -1,6 +1,7 @@
 """Phrases: whether a text holds one of some, as whole words."""
 
 import re
+from collections.abc import Mapping
 
 _WORD = re.compile(r"\w")
 
@@ -33,6 +34,14 @@ class Names:
             for found in self._pattern.finditer(low)
             if not (found.start() and _WORD.match(low, found.start() - 1))
         ]
+
+
+def meant(found: str, names: Mapping[str, str]) -> str:
+    """What stands for a name, in small letters, that a pattern has found whatever its capitals; nothing if none does.
+    Such a pattern takes the dotless ı and the dotted İ for an i and the long ſ for an s, which `lower` does not."""
+    if found.lower() in names:
+        return names[found.lower()]
+    return next((what for name, what in names.items() if re.fullmatch(re.escape(name), found, re.IGNORECASE)), "")
 
 
 def longest_first(phrases: tuple[str, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from heist.services.detection.case import Said
 from heist.services.detection.evidence import Item
 from heist.services.detection.ledger import Ledger, Told
-from heist.services.detection.phrases import Names, Phrases
+from heist.services.detection.phrases import Names, Phrases, meant
 from heist.world.claims import lower
 from heist.world.facts import Value
 
@@ -69,7 +69,7 @@ class Talk:
 
     def _credited(self, speaker: str, sentence: str) -> str | None:
         for found in self._quoting.finditer(sentence):
-            name = self._named[found[found.lastgroup or 0].lower()]
+            name = meant(found[found.lastgroup or 0], self._named)
             if name != speaker:
                 return name
         return None

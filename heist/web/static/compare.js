@@ -36,7 +36,7 @@ export async function open() {
     h.section(h.h2("Conversations"), ...turns(states)));
 }
 
-// The index of the first event that is not told the same way in both logs, or null.
+// Where both logs first tell something else, or null.
 function divergence(one, other) {
   const plain = (event) => event && JSON.stringify(event, (key, value) => DIFFERENT.includes(key) ? undefined : value);
   for (let i = 0; i < Math.max(one.length, other.length); i += 1) if (plain(one[i]) !== plain(other[i])) return i;

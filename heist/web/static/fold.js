@@ -57,7 +57,7 @@ const CHANGES = {
     hear(state, event);
     if (event.standing) stand(state, event.standing);
     return Object.assign(quiet(state, event, "done"), {
-      text: event.text, tokens: event.completion_tokens, estimated: event.estimated, ms: event.milliseconds, model: event.model,
+      round: event.round, text: event.text, tokens: event.completion_tokens, estimated: event.estimated, ms: event.milliseconds, model: event.model,
     });
   },
   "message.failed": (state, event) => quiet(state, event, "failed", event.detail),

@@ -35,7 +35,7 @@ export function draw(now, present, night) {
   }
   $("guess").hidden = Boolean(guess) || ended;
   $("reveal").hidden = !over || ended;
-  if (plays) sliders(now);
+  if (plays) sliders(now, ended);
   const told = $("told");
   told.hidden = !revealed;
   if (revealed) drawReveal(now, night);
@@ -44,9 +44,9 @@ export function draw(now, present, night) {
 }
 
 // One slider for each agent and for nobody; what is noted stays on the server's record.
-function sliders({ agents, stated, revealed, round }) {
+function sliders({ agents, stated, round }, ended) {
   const form = $("suspect"), fields = $("shares");
-  form.hidden = Boolean(revealed);
+  form.hidden = ended;
   if (!fields.children.length) {
     const last = stated.at(-1);
     fields.append(...[...[...agents.keys()].map((name) => [name, last?.agents[name]]), ["", last?.nobody]].map(([name, before]) => h.label(

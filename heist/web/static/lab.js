@@ -26,8 +26,8 @@ export async function open() {
       row.result ? `${row.score} of ${row.reference}` : ""])),
     h.button({ class: "main" }, "Compare a with b"));
   main.append(h.section(h.h1(wanted.length ? `Sessions: ${wanted.map((one) => one.join(" ")).join(", ")}` : "All sessions"),
-    h.p(`${shown.length} sessions, ${over.length} games over`,
-        ...over.length ? ["; ", behind(right, { result: "SUCCESS" }), ` ended in SUCCESS, ${interval(right, over.length)}.`] : ["."],
+    h.p(`Sessions: ${shown.length}; games over: ${over.length}`,
+      ...over.length ? ["; ", behind(right, { result: "SUCCESS" }), ` ended in SUCCESS, ${interval(right, over.length)}.`] : ["."],
       wanted.length ? h.a({ href: "/lab" }, " Show all") : null), form));
   if (!wanted.length) main.append(await quality("How right the rules were", false), await figures(rows));
 }

@@ -105,7 +105,7 @@ function row(session) {
   return made;
 }
 
-// A first visit explains itself: a recorded game, played as it would be live; who wants no motion gets it as a whole.
+// A first visit explains itself by a recorded game, as if live; who wants no motion gets it whole.
 async function demo() {
   const events = await quietly("/static/demo.json") ?? [];
   const state = empty(), box = $("demo"), still = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,4 +1,4 @@
-// Replay: any moment of a log, by its place. What is shown is the same fold over the log up to there.
+// Replay: any moment of a log, by its place: the same fold over the log up to there.
 
 import { $, svg } from "./dom.js";
 
