@@ -14,7 +14,7 @@ from rich.markup import escape
 from sqlalchemy import Boolean, Float, Integer
 from sqlalchemy.sql.type_api import TypeEngine
 
-from heist.cli.console import err
+from heist.cli.console import check_new, err
 from heist.cli.database import opened
 from heist.clock import stamp
 from heist.errors import ConfigError, Conflict, NotFound
@@ -45,8 +45,8 @@ def export(
     """Write sessions from the audit to a file: their logs, or a table of them."""
     if sealed and form != "jsonl":
         raise ConfigError("--sealed: what was sealed is told in logs alone, by --format jsonl")
-    if to is not None and to.is_file():
-        raise ConfigError(f"--to: {to} is there already; name a new file")
+    if to is not None:
+        check_new("--to", to)
     if form == "parquet" and to is None:
         raise ConfigError("--to: Parquet is no text; name a file")
     if since is not None and until is not None and until <= since:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from heist import settings
 from heist.agents.sessions import SEEDS, Order
+from heist.cli.console import check_new
 from heist.clock import SteppedClock
 from heist.errors import CassetteMiss, ConfigError
 from heist.events import placed
@@ -60,8 +61,8 @@ def _check(files: Files) -> None:
     for (one, path), (other, same) in combinations(files._asdict().items(), 2):
         if path and same and path.resolve() == same.resolve():
             raise ConfigError(f"--{one} and --{other} are the same file, {path}")
-    if files.log and files.log.is_file():
-        raise ConfigError(f"--log: {files.log} is there already; name a new file")
+    if files.log:
+        check_new("--log", files.log)
 
 
 def _around(files: Files, chosen: Settings, order: Order, missed: Missed) -> tuple[Settings, Order, Network]:

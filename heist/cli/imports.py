@@ -89,8 +89,9 @@ class _Log:
             for tokens in (event.prompt_tokens, event.completion_tokens):
                 if not 0 <= tokens <= MOST:
                     _refuse(place, f"0 to {MOST} tokens", str(tokens)[:64])
-        if not 0 <= (getattr(event, "turn", None) or 0) <= MOST:
-            _refuse(place, f"a turn from 0 to {MOST}", str(getattr(event, "turn", ""))[:64])
+        turn = getattr(event, "turn", None) or 0
+        if not 0 <= turn <= MOST:
+            _refuse(place, f"a turn from 0 to {MOST}", str(turn)[:64])
         if isinstance(event, e.MessageCompleted | e.MessageFailed):
             if event.turn <= self._turn:
                 _refuse(place, f"a turn after {self._turn}", f"turn {event.turn}")

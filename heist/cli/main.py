@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -53,14 +53,19 @@ cli.command()(retention.backup)
 def main() -> None:
     """The entry point: an error that has a sentence ends with that sentence and status 1."""
     try:
-        " ".join(sys.argv).encode()
+        _check_text(sys.argv)
         cli()
-    except UnicodeEncodeError:
-        _give_up(ConfigError("what was asked for is no text in UTF-8"))
     except HeistError as error:
         _give_up(error)
     except OSError as error:  # a file or a folder that cannot be read, wherever it is looked for
         _give_up(ConfigError(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)))
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise ConfigError("what was asked for is no text in UTF-8") from None
 
 
 def _give_up(error: HeistError) -> NoReturn:

@@ -9,8 +9,6 @@ LEAST = 500
 """Bytes; less is not worth it."""
 LEVEL = 5
 _ROOMS = ("/static/", "/s/", "/play", "/lab", "/api/sessions", "/api/scenarios/", "/detection/", "/analytics/")
-
-
 _TAKES = re.compile(rb"(?:^|,)\s*gzip\s*(?:,|$|;\s*q=(?:1|0\.0*[1-9]))", re.IGNORECASE)
 
 

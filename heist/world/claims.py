@@ -50,7 +50,7 @@ class _Reader(NamedTuple):
 
     after: re.Pattern[str]
     before: re.Pattern[str]
-    wordings: tuple[tuple[str, Sequence[str], re.Pattern[str]], ...]
+    wordings: tuple[tuple[Sequence[str], re.Pattern[str]], ...]
     among: Mapping[str, str]
     clock: bool
 
@@ -120,8 +120,8 @@ def _by_label(
 
 def _by_wording(readers: Mapping[str, _Reader], text: str) -> Iterator[_Said]:
     for fact, reader in readers.items():
-        for longest, words, wording in reader.wordings:
-            if longest in text and all(map(text.__contains__, words)):
+        for words, wording in reader.wordings:
+            if words[0] in text and all(map(text.__contains__, words)):
                 for found in wording.finditer(text):
                     yield _Said(found.start(), found.end(), found.start("value"), fact, reader.value(found["value"]))
 
@@ -184,8 +184,7 @@ def _reader(shape: _Shape) -> _Reader:
     for wording in shape.wordings:
         head, _, tail = wording.lower().partition("{value}")
         pattern = re.compile(rf"(?<!\w){_spaced(head)}{value}{_spaced(tail)}(?!\w)")
-        words = sorted(f"{head} {tail}".split(), key=len)
-        wordings.append((words[-1], words, pattern))
+        wordings.append((sorted(f"{head} {tail}".split(), key=len, reverse=True), pattern))
     return _Reader(
         re.compile(_AFTER + value + (rf"(?:\s(?:{shape.unit})\b)?" if shape.unit else "")),
         re.compile(value + unit + _BEFORE),

@@ -19,16 +19,17 @@ export async function read(id, after, blind, hear) {
   return true;
 }
 
-// Gives each message its `standing`.
+// Gives each message its `standing`; answers the evidence.
 export async function judge(id, events) {
   const messages = events.filter((event) => event.kind === "message.completed");
-  if (without("detection") || !messages.length) return;
+  if (without("detection") || !messages.length) return [];
   const [moments, evidence] = await Promise.all([quietly(`/detection/sessions/${encodeURIComponent(id)}/verdicts`), cited(id)]);
   const standing = new Map((moments ?? []).filter((moment) => moment.nobody !== null).map((moment) => [moment.turn, moment]));
   for (const event of messages) {
     const moment = standing.get(event.turn);
     if (moment) event.standing = { ...moment, evidence: evidence.filter((item) => item.turns.every((turn) => turn <= event.turn)) };
   }
+  return evidence;
 }
 
 // The evidence as it stands now, the weightiest first.

@@ -105,17 +105,18 @@ function hear(event) {
 
 let weighing = 0;
 
-// A moment after the detector has spoken: what the evidence is, and how it saw what was told while nobody listened here.
+// A moment after the detector has spoken: the evidence, and how it saw what was told while nobody listened.
 function weigh() {
   clearTimeout(weighing);
   weighing = setTimeout(async () => {
-    if (log.some((event) => event.kind === "message.completed" && !event.standing)) {
-      await judge(id, log);
+    const missed = log.some((event) => event.kind === "message.completed" && !event.standing);
+    const evidence = await (missed ? judge : cited)(id, log);
+    if (missed) {
       present.suspicions = [];
       for (const { standing } of log) if (standing) stand(present, standing);
       replay.rescan();
     }
-    present.evidence = await cited(id);
+    present.evidence = evidence;
     stale = true;
     schedule();
   }, WEIGH_MS);
@@ -229,10 +230,7 @@ function drawCrew() {
 
 function isolate({ name, quarantined }) {
   const path = address(`/quarantine/${encodeURIComponent(name)}`);
-  if (quarantined) {
-    call(path, undefined, "DELETE");
-    return;
-  }
+  if (quarantined) return call(path, undefined, "DELETE");
   const reason = h.input({ name: "reason", maxlength: 300 });
   const form = h.form(h.label("Reason, which it gets to read ", reason),
     h.button({ class: "main" }, "Put in quarantine"));
@@ -280,8 +278,8 @@ function step() {
   if (!$("step").disabled) order("step");
 }
 
-async function stop() {
-  await order("stop", present.stopping ? "?now=true" : "");
+function stop() {
+  order("stop", present.stopping ? "?now=true" : "");
 }
 
 async function command(submitted) {
