@@ -173,6 +173,14 @@ def watching(page: Page, **order: object) -> str:
     return session_id
 
 
+def hearing(page: Page, **order: object) -> str:
+    """Starts a session and has its page open before the first word is spoken; answers its id."""
+    session_id = watching(page, paused=True, **order)
+    linked(page, "live")
+    page.keyboard.press(" ")
+    return session_id
+
+
 def see(page: Page, status: str) -> None:
     expect(page.locator("#status")).to_have_text(status, timeout=30_000)
 

@@ -23,7 +23,7 @@ def test_the_lab_lists_all_sessions_with_their_results_after_the_reveal(page: Pa
     expect(page.locator("#verdict")).to_contain_text("You were right")
     untold = over(page, seed=4, mole="intel")
     page.goto("/lab")
-    rows = page.get_by_role("table", name="All sessions").locator("tbody tr")
+    rows = page.get_by_role("table", name="All sessions", exact=True).locator("tbody tr")
     expect(rows).to_have_count(2)
     expect(rows.filter(has_text=told)).to_contain_text("SUCCESS")
     expect(rows.filter(has_text=untold)).not_to_contain_text("mole")
@@ -41,16 +41,18 @@ def test_the_lab_tells_how_right_the_rules_were_with_intervals_and_the_games_beh
     expect(page.locator("#verdict")).to_contain_text("The mole was hacker")
     untold = over(page, seed=4, mole="intel", rounds=1)
     page.goto("/lab")
-    measures = page.get_by_role("table", name="Right and wrong, with 95 % intervals").locator("tbody tr")
+    measures = page.get_by_role(
+        "table", name="Right and wrong, with 95 % intervals from five games on", exact=True
+    ).locator("tbody tr")
     expect(measures.filter(has_text="the first suspect is the mole")).to_have_count(1)
-    expect(page.get_by_role("img", name="Brier score by game")).to_be_visible()
-    games = page.get_by_role("table", name="Games that are over").locator("tbody tr")
+    expect(page.get_by_role("img", name="Brier score by game", exact=True)).to_be_visible()
+    games = page.get_by_role("table", name="Games that are over", exact=True).locator("tbody tr")
     expect(games).to_have_count(1)
     expect(games).to_contain_text(told)
     assert untold not in (games.first.text_content() or "")
     measures.filter(has_text="the first suspect is the mole").get_by_role("link").click()
-    expect(page.get_by_role("table", name="All sessions").locator("tbody tr")).to_have_count(1)
-    expect(page.get_by_role("table", name="All sessions")).to_contain_text(told)
+    expect(page.get_by_role("table", name="All sessions", exact=True).locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("table", name="All sessions", exact=True)).to_contain_text(told)
 
 
 @pytest.mark.mission("S13", "S14")
@@ -71,9 +73,9 @@ def test_the_lab_draws_all_sessions_in_figures(page: Page, house: House) -> None
         for row in figure.locator("tbody tr").all()
     }
     assert sum(map(int, told.values())) == len(calls)
-    expect(page.get_by_role("table", name="Agents in all sessions").locator("tbody tr")).to_have_count(6)
-    expect(page.get_by_role("img", name="Who follows whom in all sessions")).to_contain_text("2")
-    expect(page.get_by_role("img", name="Sessions by day, completed and not")).to_contain_text("2")
+    expect(page.get_by_role("table", name="Agents in all sessions", exact=True).locator("tbody tr")).to_have_count(6)
+    expect(page.get_by_role("img", name="Who follows whom in all sessions", exact=True)).to_contain_text("2")
+    expect(page.get_by_role("img", name="Sessions by day, completed and not", exact=True)).to_contain_text("2")
 
 
 def test_two_sessions_stand_side_by_side_with_the_place_where_they_part(page: Page, house: House) -> None:
@@ -107,7 +109,9 @@ def test_the_case_file_holds_the_whole_conversation_and_no_mole_before_the_revea
     page.goto(f"/s/{session_id}/report")
     expect(page.locator("#page")).to_contain_text("The mole was hacker")
     steps = [event for event in log(house, session_id) if isinstance(event, e.OutcomeStep)]
-    expect(page.get_by_role("table", name="The night, minute by minute").locator("tbody tr")).to_have_count(len(steps))
+    expect(page.get_by_role("table", name="The night, minute by minute", exact=True).locator("tbody tr")).to_have_count(
+        len(steps)
+    )
     page.emulate_media(media="print")
     expect(page.locator("body > header")).to_be_hidden()
     assert page.locator("article.turn p").last.is_visible()

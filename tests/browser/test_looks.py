@@ -59,7 +59,7 @@ def test_every_page_is_accessible_and_no_page_scrolls_sideways(
     blameless(page)
     upright(page)
     page.goto("/")
-    expect(page.locator("#sessions tr")).to_have_count(1)
+    expect(page.locator("#sessions tr")).to_be_visible()
     blameless(page)
     upright(page)
 
@@ -181,7 +181,7 @@ def test_every_chart_has_a_label_and_a_table_and_can_be_taken_along(page: Page) 
             label = figure.locator("figcaption").inner_text()
             expect(figure.locator("svg")).to_have_attribute("aria-label", label)
             figure.locator("summary").click()
-            expect(figure.get_by_role("table", name=label)).to_be_visible()
+            expect(figure.get_by_role("table", name=label, exact=True)).to_be_visible()
             assert figure.locator("tbody tr").count() or "Tool" in label
     figure = page.locator("figure").first
     label = figure.locator("figcaption").inner_text()

@@ -75,7 +75,7 @@ def test_suspicion_is_a_curve_for_each_agent_and_for_nobody_and_evidence_leads_t
     quote = text[3:20]
     judging(page, [verdict(1, quote, 0.2), verdict(2, quote, 0.6)])
     page.goto(f"/s/{session_id}")
-    chart = page.get_by_role("img", name="Suspicion by turn")
+    chart = page.get_by_role("img", name="Suspicion by turn", exact=True)
     expect(chart.locator(".curve")).to_have_count(7)
     expect(chart).to_contain_text("○ nobody")
     expect(page.locator("#agents .agent", has_text="hacker")).to_contain_text("60 %")
@@ -87,7 +87,7 @@ def test_suspicion_is_a_curve_for_each_agent_and_for_nobody_and_evidence_leads_t
     expect(page.locator("#m2")).to_be_focused()
     assert page.locator("#m2 > p").first.text_content() == text
     page.locator("#suspicion summary").click()
-    row = page.get_by_role("table", name="Suspicion by turn").locator("tbody tr").last
+    row = page.get_by_role("table", name="Suspicion by turn", exact=True).locator("tbody tr").last
     expect(row).to_contain_text("0.6")
 
 
@@ -96,14 +96,14 @@ def test_the_detector_speaks_while_they_do_and_the_same_is_there_when_the_page_i
     page: Page, house: House
 ) -> None:
     session_id = watching(page, rounds=2, seed=7, mole="intel", strategy="wrong_tools", words_per_second=60)
-    chart = page.get_by_role("img", name="Suspicion by turn")
+    chart = page.get_by_role("img", name="Suspicion by turn", exact=True)
     expect(chart.locator(".curve")).to_have_count(7)
     see(page, "completed")
     expect(page.locator("#evidence li").first).to_be_visible()
     page.goto(f"/s/{session_id}")
     expect(chart.locator(".curve")).to_have_count(7)
     page.locator("#suspicion summary").click()
-    rows = page.get_by_role("table", name="Suspicion by turn").locator("tbody tr")
+    rows = page.get_by_role("table", name="Suspicion by turn", exact=True).locator("tbody tr")
     expect(rows).to_have_count(12)
     expect(page.locator("#evidence li").first).to_contain_text("turn")
 

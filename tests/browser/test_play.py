@@ -44,15 +44,15 @@ def test_a_player_notes_suspicions_guesses_once_and_sees_who_was_nearer(page: Pa
     expect(page.locator("#suspect")).to_be_hidden()
     stated = next(event for event in log(house, session_id) if isinstance(event, e.SuspicionStated))
     assert (stated.suspicions["hacker"], stated.suspicions["intel"]) == (0.9, 0.1)
-    row = page.get_by_role("table", name="Brier scores").locator("tbody tr")
+    row = page.get_by_role("table", name="Brier scores, 0 is best and 2 worst", exact=True).locator("tbody tr")
     expect(row).to_contain_text(["you0.02", "the detector"])
-    expect(page.get_by_role("img", name="Your suspicion by turn")).to_be_visible()
+    expect(page.get_by_role("img", name="Your suspicion by turn", exact=True)).to_be_visible()
     own = float(row.first.locator("td").last.text_content() or "")
     page.goto("/play")
-    games = page.get_by_role("table", name="Games that are over").locator("tbody tr")
+    games = page.get_by_role("table", name="Games that are over", exact=True).locator("tbody tr")
     expect(games).to_contain_text([session_id])
     expect(games.locator("td").last).to_have_text(f"{own:g}")
-    measures = page.get_by_role("table", name="Right and wrong, with 95 % intervals")
+    measures = page.get_by_role("table", name="Right and wrong, with 95 % intervals from five games on", exact=True)
     expect(measures).to_contain_text("Brier score of the player")
 
 
@@ -78,7 +78,7 @@ def test_a_blind_page_asks_for_no_word_of_the_detector_and_gets_it_after_the_rev
     expect(page.locator("#suspicion-panel")).to_be_hidden()
     page.locator("#reveal").click()
     expect(page.get_by_role("img", name="Suspicion by turn", exact=True)).to_be_visible()
-    row = page.get_by_role("table", name="Brier scores").locator("tbody tr")
+    row = page.get_by_role("table", name="Brier scores, 0 is best and 2 worst", exact=True).locator("tbody tr")
     expect(row).to_contain_text(["the detector"])
 
 
@@ -88,7 +88,7 @@ def test_the_page_of_play_starts_a_blind_game_and_tells_what_came_of_games(page:
     page.locator("#reveal").click()
     expect(page.locator("#verdict")).to_contain_text("The mole was hacker")
     page.goto("/play")
-    expect(page.get_by_role("table", name="Games by arm and strategy").locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("table", name="Games by arm and strategy", exact=True).locator("tbody tr")).to_have_count(1)
     expect(page.locator("#page")).to_contain_text("0 of 1 games ended in SUCCESS")
     page.get_by_role("link", name="1", exact=True).first.click()
     expect(page.get_by_role("link", name=session_id)).to_be_visible()

@@ -151,7 +151,7 @@ def test_the_night_is_played_minute_by_minute_on_the_floor_plan_with_damage_per_
         expect(page.locator("#bank svg")).to_have_attribute("aria-label", here)
     page.keyboard.press("l")
     decided = next(event for event in log(house, session_id) if isinstance(event, e.OutcomeDecided))
-    losses = page.get_by_role("img", name="Points that each agent's part won or cost")
+    losses = page.get_by_role("img", name="Points that each agent's part won or cost", exact=True)
     for agent, points in decided.damage.items():
         expect(losses).to_contain_text(agent)
         expect(losses).to_contain_text(f"−{points:g}")

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from heist import events as e
-from tests.browser.conftest import Visit, Watch, log, said, see, see_alike, shown, watching
+from tests.browser.conftest import Visit, Watch, hearing, log, said, see, see_alike, shown, watching
 from tests.conftest import House
 
 pytestmark = pytest.mark.browser
@@ -14,7 +14,8 @@ SPEAKING = "article.turn.speaking p"
 
 
 def test_words_appear_while_they_are_spoken(page: Page, house: House) -> None:
-    session_id = watching(page, words_per_second=8, seed=3)
+    session_id = hearing(page, words_per_second=8, seed=3)
+    expect(page.locator(SPEAKING)).to_be_visible()
     before = page.locator(SPEAKING).inner_text()
     page.wait_for_function(
         "(before) => document.querySelector('#m1 p')?.textContent.length > before.length", arg=before
@@ -27,7 +28,7 @@ def test_words_appear_while_they_are_spoken(page: Page, house: House) -> None:
 
 
 def test_no_word_of_a_later_turn_is_missing_while_it_is_spoken(page: Page, house: House) -> None:
-    session_id = watching(page, words_per_second=20, seed=3)
+    session_id = hearing(page, words_per_second=20, seed=3)
     page.wait_for_function("() => document.querySelector('#m2.speaking p')?.textContent.length > 5")
     spoken = page.locator("#m2 p").inner_text()
     expect(page.locator("#m2.done")).to_be_visible()
@@ -35,7 +36,7 @@ def test_no_word_of_a_later_turn_is_missing_while_it_is_spoken(page: Page, house
 
 
 def test_space_pauses_a_dot_takes_one_turn_and_space_resumes(page: Page, house: House) -> None:
-    session_id = watching(page, words_per_second=60)
+    session_id = hearing(page, words_per_second=20)
     expect(page.locator("#m1")).to_be_visible()
     page.keyboard.press(" ")
     see(page, "paused")
@@ -52,7 +53,7 @@ def test_space_pauses_a_dot_takes_one_turn_and_space_resumes(page: Page, house: 
 
 
 def test_stop_lets_the_turn_in_hand_finish_and_stop_now_cuts_it_off(page: Page, house: House) -> None:
-    session_id = watching(page, words_per_second=4)
+    session_id = hearing(page, words_per_second=4)
     expect(page.locator(SPEAKING)).to_be_visible()
     page.locator("#stop").click()
     see(page, "stopping")
@@ -135,7 +136,7 @@ def tokens(house: House, session_id: str) -> int:
 
 
 def test_an_opened_tool_result_stays_open_while_its_agent_goes_on_speaking(page: Page) -> None:
-    watching(page, words_per_second=20, seed=1)
+    hearing(page, words_per_second=20, seed=1)
     call = page.locator("article.turn.speaking:has(p) details.tool").first
     call.locator("summary").click(timeout=30_000)
     turn = page.locator("article.turn:has(details[open])")
