@@ -240,10 +240,13 @@ class Orchestrator:
 
     async def fail(self, error: str) -> None:
         """Records that the session broke off, and where. When the log is what failed, it ends where it could."""
-        with suppress(StoreError):
-            await self._cut(error)
-        turns = self.conversation.turns
-        await self._publish(e.SessionFailed(session_id=self.session_id, turns=turns, error=error))
+        async with self._control:
+            if self.conversation.over:
+                return
+            with suppress(StoreError):
+                await self._cut(error)
+            turns = self.conversation.turns
+            await self._publish(e.SessionFailed(session_id=self.session_id, turns=turns, error=error))
 
     async def command(self, agent: str, text: str, by: str) -> int:
         """Queues an order for the agent's next turn; answers its number."""

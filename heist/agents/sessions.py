@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -103,6 +103,7 @@ class Sessions:
     def __init__(self, house: House) -> None:
         self._house = house
         self._running: dict[str, Orchestrator] = {}
+        self._beginning: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._later = Later()
         self._bringing_back = asyncio.Lock()
@@ -178,15 +179,26 @@ class Sessions:
         await asyncio.to_thread(self._house.processes.beat)
         missing = await self._missing(beginning.started)
         orchestrator = await self._seat(conversation)
-        try:
-            await self._record(beginning, missing)
-            if paused_by is not None:
-                await orchestrator.pause(paused_by, why)
-        except StoreError:
-            self._clear(orchestrator)
-            raise
-        self._drive(orchestrator)
+        with self._begun_here(orchestrator.session_id):
+            try:
+                await self._record(beginning, missing)
+                if paused_by is not None:
+                    await orchestrator.pause(paused_by, why)
+            except StoreError:
+                self._clear(orchestrator)
+                raise
+            self._drive(orchestrator)
         return Begun(orchestrator.session_id, missing)
+
+    @contextmanager
+    def _begun_here(self, session_id: str) -> Generator[None]:
+        """A session is on record a moment before it runs. Nobody holds it for abandoned then; who steers it waits."""
+        over = self._beginning[session_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._beginning[session_id]
+            over.set()
 
     async def _record(self, beginning: Beginning, missing: Sequence[e.ServiceMissing]) -> None:
         """Posts all at once, so that no other session's events come between; returns when they are kept."""
@@ -294,12 +306,13 @@ class Sessions:
         if task.cancelled():
             self._later.begin(self._drop_when_idle(session_id, orchestrator))
             return
-        self._drop(session_id, orchestrator)
         if (error := task.exception()) is not None:
             with within(Here(session_id)):
                 log.error("session %s broke off", session_id, exc_info=error)
             if not isinstance(error, StoreError):  # what is on record then can be brought back
-                self._later.begin(self._record_failure(orchestrator, error))
+                self._later.begin(self._record_failure(session_id, orchestrator, error))
+                return
+        self._drop(session_id, orchestrator)
 
     async def _drop_when_idle(self, session_id: str, orchestrator: Orchestrator) -> None:
         """Who cut a session off puts its end on record after it; until then nobody may find it gone."""
@@ -315,11 +328,13 @@ class Sessions:
         orchestrator.dismiss()
         self._house.registry.clear(orchestrator.session_id)
 
-    async def _record_failure(self, orchestrator: Orchestrator, error: BaseException) -> None:
+    async def _record_failure(self, session_id: str, orchestrator: Orchestrator, error: BaseException) -> None:
         try:
             await orchestrator.fail(f"{type(error).__name__}: {error}")
         except StoreError as also:
             log.error("its end could not be recorded, so it can be brought back: %s", also)
+        finally:
+            self._drop(session_id, orchestrator)
 
     async def pause(self, principal: Principal, session_id: str) -> None:
         """No new turn begins; the one in hand goes on to its end."""
@@ -406,6 +421,8 @@ class Sessions:
     ) -> Orchestrator:
         principal.require(Scope.SESSION_CONTROL)
         self._house.switches.require(feature)
+        if beginning := self._beginning.get(session_id):
+            await beginning.wait()
         if orchestrator := self._running.get(session_id):
             return orchestrator
         async with self._bringing_back:
@@ -455,7 +472,7 @@ class Sessions:
         back: list[str] = []
         for session_id in [row.session_id for row in await asyncio.to_thread(self._house.queries.unfinished)]:
             async with self._bringing_back:
-                if session_id in self._running or session_id in self._left:
+                if any(session_id in known for known in (self._running, self._beginning, self._left)):
                     continue
                 row = await self.row(session_id)  # as it is now: it may just have ended
                 if row.status in ENDED or await self._driven(row):
@@ -490,6 +507,8 @@ class Sessions:
         if self._patrol is not None:
             self._patrol.cancel()
             await asyncio.wait([self._patrol])
+        for beginning in list(self._beginning.values()):
+            await beginning.wait()
         running = [orchestrator.suspend("the server was shut down") for orchestrator in self._running.values()]
         left = await asyncio.gather(*running, return_exceptions=True)
         for error in (*filter(None, left), *await self._later.done()):

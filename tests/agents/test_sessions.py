@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from heist import events as e
+from heist.agents.orchestrator import Orchestrator
 from heist.agents.sessions import LONGEST_COMMAND, LONGEST_REASON, Order
 from heist.errors import Conflict, HeistError, InsufficientScope, Invalid, ModelError, NotFound, StoreError
 from heist.llm.endpoint import Endpoint
@@ -24,6 +25,7 @@ from heist.runtime import Runtime
 from heist.services.auth import Principal, Scope
 from heist.settings import Settings
 from heist.store import tables
+from heist.store.tables import ENDED
 from tests.conftest import USER, FakeModel, kinds
 from tests.strategies import CREW, Talker, calling
 
@@ -466,6 +468,65 @@ async def test_a_session_of_which_nothing_could_be_written_is_brought_back_when_
     await runtime.sessions.resume(USER, session_id)
     await runtime.sessions.finished(session_id)
     assert turns(log(runtime, session_id)) == WHOLE
+
+
+@pytest.mark.parametrize("paused", [False, True])
+async def test_a_session_that_is_just_begun_is_not_held_for_abandoned(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """It is on record before it runs; in between the patrol may look, and who heard of it may steer it."""
+    sessions, steered = runtime.sessions, []
+
+    def hear(recorded: e.Recorded) -> None:
+        if isinstance(recorded.event, e.SessionStarted):
+            steering = sessions.quarantine(USER, recorded.event.session_id, "hacker", "")
+            steered.extend([asyncio.create_task(steering), asyncio.create_task(sessions.recover())])
+
+    runtime.bus.watch(hear)
+    record = sessions._record
+
+    async def slowly(*record_of: Any) -> None:
+        await record(*record_of)
+        assert await sessions.recover() == []
+        await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(sessions, "_record", slowly)
+    session_id = await sessions.start(USER, Order(paused=paused, words_per_second=1000))
+    assert await asyncio.gather(*steered) == [None, []]
+    if paused:
+        await sessions.resume(USER, session_id)
+    await sessions.finished(session_id)
+    events = log(runtime, session_id)
+    assert turns(events) == WHOLE
+    told = kinds(events)
+    assert told.count("agent.quarantined") == told.count("session.completed") == 1
+    assert "session.recovered" not in told
+
+
+async def test_a_session_that_broke_off_is_not_brought_back_while_its_end_is_written(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = runtime.sessions
+
+    def broken(_: Orchestrator) -> None:
+        raise ValueError("a fault of ours")
+
+    fail = Orchestrator.fail
+
+    async def slowly(self: Orchestrator, error: str) -> None:
+        await asyncio.sleep(0.05)
+        await fail(self, error)
+
+    monkeypatch.setattr(Orchestrator, "_check_budget", broken)
+    monkeypatch.setattr(Orchestrator, "fail", slowly)
+    session_id = await sessions.start(USER, Order())
+    await sessions.finished(session_id)
+    while (await sessions.row(session_id)).status not in ENDED:
+        assert await sessions.recover() == []
+    assert kinds(log(runtime, session_id))[-1] == "session.failed"
+    assert kinds(log(runtime, session_id)).count("session.failed") == 1
+    with pytest.raises(Conflict, match="is over"):
+        await sessions.pause(USER, session_id)
 
 
 async def test_a_start_that_cannot_be_written_is_refused_and_leaves_nothing_behind(runtime: Runtime) -> None:
