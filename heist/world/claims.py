@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from heist.world.facts import Fact, Value, clock
+from heist.world.words import either, lower
 
 _GAP = r"\s{1,4}"
 """Between two words, also where a line is broken; bounded, so that no text is read twice for its blanks."""
@@ -17,12 +18,10 @@ _AFTER = rf"{_MARKS}(?:\s?(?:=|:|\|)\s{{0,4}}|,?{_GAP}(?:{_SAYS}|of{_GAP}|at{_GA
 _BEFORE = rf"{_MARKS}(?:{_GAP}(?:is|for|as){_GAP}|\s?=\s?|\s?\|\s?)(?:(?:the|our|a){_GAP})?{_MARKS}$"
 _CLOCK = r"(?<![\d:.])(?:[01]?\d|2[0-3])[:.h][0-5]\d(?![\d\w]|[:.]\d)"
 _COUNT = r"(?<![\d:.,-])\d{1,4}(?![\d\w%]|[:.,]\d|\s?(?:-|–)\s?\d|\s?%|\s(?:hours?|seconds?|percent|per cent)\b)"
-_END = re.compile(r"[.!?;](?=\s|$)|\n\s{0,8}\n|\n(?=\s{0,8}[-*•\d])")
+_END = re.compile(r"[.!?;\n](?:(?<!\n)(?=\s|$)|(?<=\n)(?=\s{0,8}[-*•\d\n]))")
 _DENIES = frozenset("not never nor if whether unless suppose supposing doubt deny false wrong untrue".split())
 _THINKS = frozenset("true so think believe say".split())
 _SMALL = frozenset("that the our a".split())
-_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ’", "abcdefghijklmnopqrstuvwxyz'")
-"""Keeps every character in its place, which `str.lower` does of ASCII alone."""
 _WORD = re.compile(r"\w")
 _LOOK = 60
 """Characters before a label in which its value may stand."""
@@ -50,7 +49,6 @@ class _Reader(NamedTuple):
 
     after: re.Pattern[str]
     before: re.Pattern[str]
-    wordings: tuple[tuple[Sequence[str], re.Pattern[str]], ...]
     among: Mapping[str, str]
     clock: bool
 
@@ -63,29 +61,36 @@ class _Reader(NamedTuple):
         return int(text)
 
 
+class _Wording(NamedTuple):
+    """A sentence of a fact's own: the words that a text must hold, the longest first, and the pattern of it."""
+
+    fact: str
+    words: Sequence[str]
+    pattern: re.Pattern[str]
+
+
+class _Language(NamedTuple):
+    """How the facts of a game are spoken of; `names` are their labels, each with its fact."""
+
+    readers: Mapping[str, _Reader]
+    names: Mapping[str, str]
+    labels: re.Pattern[str]
+    wordings: Sequence[_Wording]
+
+
 def claims(facts: Mapping[str, Fact], text: str) -> list[Claim]:
     """What the text claims, in its order: "the start of the rest is 02:10", "start of the rest: 02:10", "02:10 for the
     start of the rest", "put the start of the rest at 02:10" and the wordings of the facts' own. A question claims
     nothing, nor does what is denied or only supposed; of "02:10, not 02:40" the first is claimed. The same text gives
     the same claims, and the time for it grows with its length alone."""
-    readers, labels, names = _readers(_Same(facts))
-    if labels is None:
-        return []
-    low = lower(text)
-    found = sorted(
-        [*_by_label(readers, labels, names, low), *_by_wording(readers, low)], key=lambda one: (one.at, one.start)
-    )
-    ends = [end.start() for end in _END.finditer(low)] if found else []
+    language, low = _language(_Same(facts)), lower(text)
+    found = sorted([*_by_label(language, low), *_by_wording(language, low)], key=lambda one: (one.at, one.start))
+    ends = [end.start() for end in _END.finditer(low)] if found and "?" in low else []
     kept: dict[int, _Said] = {}
     for said in found:
         if not _is_asked(low, ends, said.end) and not _is_denied(low[max(0, said.start - _LOOK) : said.start]):
             kept.setdefault(said.at, said)
     return [Claim(said.fact, said.value, text[said.start : said.end]) for said in kept.values()]
-
-
-def lower(text: str) -> str:
-    """The text in small letters, every character in its place."""
-    return text.lower() if text.isascii() else text.translate(_LOWER)
 
 
 def _is_denied(before: str) -> bool:
@@ -101,14 +106,12 @@ def _is_asked(text: str, ends: list[int], end: int) -> bool:
     return index < len(ends) and text[ends[index]] == "?"
 
 
-def _by_label(
-    readers: Mapping[str, _Reader], labels: re.Pattern[str], names: Mapping[str, str], text: str
-) -> Iterator[_Said]:
-    for label in labels.finditer(text):
+def _by_label(language: _Language, text: str) -> Iterator[_Said]:
+    for label in language.labels.finditer(text):
         if label.start() and _WORD.match(text, label.start() - 1):
             continue
-        fact = names[" ".join(label[0].split())]
-        reader = readers[fact]
+        fact = language.names[" ".join(label[0].split())]
+        reader = language.readers[fact]
         if after := reader.after.match(text, label.end()):
             yield _Said(label.start(), after.end(), after.start("value"), fact, reader.value(after["value"]))
             continue
@@ -118,22 +121,12 @@ def _by_label(
             yield _Said(at, label.end(), at, fact, reader.value(before["value"]))
 
 
-def _by_wording(readers: Mapping[str, _Reader], text: str) -> Iterator[_Said]:
-    for fact, reader in readers.items():
-        for words, wording in reader.wordings:
-            if words[0] in text and all(map(text.__contains__, words)):
-                for found in wording.finditer(text):
-                    yield _Said(found.start(), found.end(), found.start("value"), fact, reader.value(found["value"]))
-
-
-@lru_cache(maxsize=32)
-def _compiled(shapes: tuple["_Shape", ...]) -> tuple[dict[str, _Reader], re.Pattern[str] | None, dict[str, str]]:
-    names = {name: shape.fact for shape in shapes for name in shape.names}
-    if not names:
-        return {}, None, {}
-    longest = sorted(names, key=len, reverse=True)
-    labels = re.compile(rf"(?:{'|'.join(map(_spaced, longest))})(?!\w)")  # begins with letters, which is found fast
-    return {shape.fact: _reader(shape) for shape in shapes}, labels, names
+def _by_wording(language: _Language, text: str) -> Iterator[_Said]:
+    for fact, words, wording in [one for one in language.wordings if one.words[0] in text]:
+        if all(map(text.__contains__, words)):
+            value = language.readers[fact].value
+            for found in wording.finditer(text):
+                yield _Said(found.start(), found.end(), found.start("value"), fact, value(found["value"]))
 
 
 class _Shape(NamedTuple):
@@ -160,7 +153,7 @@ class _Same(NamedTuple):
 
 
 @lru_cache(maxsize=32)
-def _readers(same: _Same) -> tuple[dict[str, _Reader], re.Pattern[str] | None, dict[str, str]]:
+def _language(same: _Same) -> _Language:
     return _compiled(
         tuple(
             _Shape(
@@ -177,21 +170,29 @@ def _readers(same: _Same) -> tuple[dict[str, _Reader], re.Pattern[str] | None, d
     )
 
 
+@lru_cache(maxsize=32)
+def _compiled(shapes: tuple[_Shape, ...]) -> _Language:
+    names = {name: shape.fact for shape in shapes for name in shape.names}
+    labels = re.compile(rf"(?:{either(names, _spaced)})(?!\w)")  # begins with letters, which is found fast
+    wordings = [_wording(shape, wording) for shape in shapes for wording in shape.wordings]
+    return _Language({shape.fact: _reader(shape) for shape in shapes}, names, labels, wordings)
+
+
 def _reader(shape: _Shape) -> _Reader:
     value = _value(shape)
     unit = rf"(?:\s?(?:{shape.unit}))?" if shape.unit else ""
-    wordings = []
-    for wording in shape.wordings:
-        head, _, tail = wording.lower().partition("{value}")
-        pattern = re.compile(rf"(?<!\w){_spaced(head)}{value}{_spaced(tail)}(?!\w)")
-        wordings.append((sorted(f"{head} {tail}".split(), key=len, reverse=True), pattern))
     return _Reader(
         re.compile(_AFTER + value + (rf"(?:\s(?:{shape.unit})\b)?" if shape.unit else "")),
         re.compile(value + unit + _BEFORE),
-        tuple(wordings),
         {" ".join(one.lower().split()): one for one in shape.among},
         shape.type == "clock",
     )
+
+
+def _wording(shape: _Shape, wording: str) -> _Wording:
+    head, _, tail = wording.lower().partition("{value}")
+    pattern = re.compile(rf"(?<!\w){_spaced(head)}{_value(shape)}{_spaced(tail)}(?!\w)")
+    return _Wording(shape.fact, sorted(f"{head} {tail}".split(), key=len, reverse=True), pattern)
 
 
 def _value(shape: _Shape) -> str:
@@ -199,8 +200,8 @@ def _value(shape: _Shape) -> str:
         return rf"(?P<value>{_CLOCK})"
     if shape.type != "choice":
         return rf"(?P<value>{_COUNT})"
-    longest = sorted((one.lower() for one in shape.among), key=len, reverse=True)
-    return rf"(?:(?:the|an?){_GAP})?(?<!\w)(?P<value>{'|'.join(map(_spaced, longest))})(?!\w)"
+    among = either((one.lower() for one in shape.among), _spaced)
+    return rf"(?:(?:the|an?){_GAP})?(?<!\w)(?P<value>{among})(?!\w)"
 
 
 def _spaced(words: str) -> str:

@@ -126,6 +126,8 @@ class Fact(Section):
         for wording in self.wordings:
             if wording.count("{value}") != 1:
                 raise ValueError(f"the wording {wording!r} must hold {{value}} once")
+            if not re.search(r"\w", wording.replace("{value}", "")):
+                raise ValueError(f"the wording {wording!r} needs words beside {{value}}")
         self._check_wrong()
         return self
 

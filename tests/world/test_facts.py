@@ -103,6 +103,7 @@ def test_a_value_is_said_with_its_unit_and_one_of_them_without_its_s() -> None:
         (REST | {"wrong": ["02:40"]}, "offsets such as -20"),
         (REST | {"type": "date"}, "clock"),
         (REST | {"wordings": ["they rest"]}, "must hold {value} once"),
+        (REST | {"wordings": [" {value}. "]}, "needs words beside {value}"),
         (DOOR | {"wrong": [-3]}, "must leave 1 or more"),
         (DOOR | {"value": True, "draw": [True]}, "valid"),
         (DOOR | {"value": 10_000, "draw": [10_000]}, "from 0 to 9999"),

@@ -7,7 +7,8 @@ nothing in a check (`share`), so that the ratio has a floor: a clean record in o
 strategy that nobody has thought of need not show everywhere.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp, fsum, lgamma, log
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from typing import NamedTuple
 from heist.services.detection.config import Belief
 from heist.services.detection.evidence import FAMILIES, Check, Count, Counts, Family, Item
 
-LEAST = 0.001
-"""No baseline is held to be rarer than that."""
+PARTS = 1000
+"""Baselines are told apart by that much, so that the ratios of one game serve the next; none is held to be rarer."""
 QUARTER = 4.0
 """Weights sum to 1 over four families; times four, a ratio of average weight counts as it is."""
 
@@ -55,9 +56,14 @@ def log_ratio(hits: int, of: int, honest: float, strength: float, excess: tuple[
 
 
 @lru_cache(maxsize=256)
-def _ratios(strength: float, excess: tuple[float, ...], share: float) -> Callable[[int, int, float], float]:
-    """`log_ratio` by hits, of and honest; it remembers, since the counts of one game are those of the next."""
-    return lru_cache(maxsize=20_000)(lambda hits, of, honest: log_ratio(hits, of, honest, strength, excess, share))
+def _ratios(strength: float, excess: tuple[float, ...], share: float) -> Callable[[int, int, int], float]:
+    """`log_ratio` by hits, of and `PARTS` of honest; it remembers, since the counts of one game are those of the
+    next."""
+
+    def ratio(hits: int, of: int, parts: int) -> float:
+        return log_ratio(hits, of, max(parts, 1) / PARTS, strength, excess, share)
+
+    return lru_cache(maxsize=20_000)(ratio)
 
 
 def _beta_binomial(hits: int, of: int, mean: float, strength: float) -> float:
@@ -91,78 +97,100 @@ class Balance:
         baselines: Mapping[str, Baseline],
         rest: float,
     ) -> None:
-        self.counts: Counts = {agent: {} for agent in roles}
         self._roles = roles
         self._beliefs = beliefs
         self._weights = weights
         self._baselines = baselines
         self._rest = rest
+        self._tallies: dict[Key, _Tally] = {}
         self._touched: set[Key] = set()
-        self._scales: dict[Key, _Scale] = {}
-        self._worth: dict[str, dict[Family, dict[Check, float]]] = {
-            agent: {family: {} for family in FAMILIES} for agent in roles
+        self._worth: dict[Family, dict[str, dict[Check, float]]] = {
+            family: {agent: {} for agent in roles} for family in FAMILIES
         }
+        self._families = {agent: dict.fromkeys(FAMILIES, 0.0) for agent in roles}
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted so far."""
+        found: Counts = {agent: {} for agent in self._roles}
+        for key, tally in self._tallies.items():
+            for agent, count in tally.counts.items():
+                found[agent][key] = count
+        return found
 
     def add(self, item: Item) -> None:
         """Counts the item; one that is only noted, or of somebody who is not in the crew, changes nothing."""
-        own = self.counts.get(item.agent)
-        if item.hit is None or own is None:
+        if item.hit is None or item.agent not in self._roles:
             return
         key = item.family, item.check
-        hits, of = own.get(key, _NONE)
-        own[key] = Count(hits + item.hit, of + 1)
+        tally = self._tallies.get(key) or self._tallies.setdefault(key, self._tally(key))
+        tally.add(item.agent, item.hit)
         self._touched.add(key)
 
     def checks(self) -> dict[str, dict[Key, float]]:
         """Nats by agent and check."""
+        self._weigh()
         return {
-            agent: {(family, check): one for family, checks in worth.items() for check, one in checks.items()}
-            for agent, worth in self._weighed().items()
+            agent: {
+                (family, check): one for family, worth in self._worth.items() for check, one in worth[agent].items()
+            }
+            for agent in self._roles
         }
 
     def odds(self) -> Odds:
-        families = {
-            agent: {family: fsum(checks.values()) for family, checks in worth.items()}
-            for agent, worth in self._weighed().items()
-        }
+        self._weigh()
+        families = {agent: added.copy() for agent, added in self._families.items()}
         return Odds({agent: fsum(added.values()) for agent, added in families.items()}, families)
 
-    def _weighed(self) -> Mapping[str, Mapping[Family, Mapping[Check, float]]]:
-        for key in self._touched:
-            self._weigh(key)
+    def _weigh(self) -> None:
+        for family, check in self._touched:
+            worth = self._worth[family]
+            for agent, one in self._tallies[family, check].worth():
+                worth[agent][check] = one
+        for family in {family for family, _ in self._touched}:
+            for agent, checks in self._worth[family].items():
+                self._families[agent][family] = fsum(checks.values())
         self._touched.clear()
-        return self._worth
 
-    def _weigh(self, key: Key) -> None:
-        family, check = key
-        scale = self._scales.get(key) or self._scales.setdefault(key, self._scale(key))
-        seen = [(agent, *own[key]) for agent, own in self.counts.items() if key in own]
-        all_hits = sum([hits for _, hits, _ in seen])
-        all_of = sum([of for _, _, of in seen])
-        for agent, hits, of in seen:
-            rest = self._rest * (all_of - of)
-            mean = (scale.prior[agent] + self._rest * (all_hits - hits)) / (scale.strength + rest)
-            honest = round(mean, 3) or LEAST  # so that the ratios of one game serve the next
-            self._worth[agent][family][check] = scale.weight * scale.ratio(hits, of, honest)
-
-    def _scale(self, key: Key) -> "_Scale":
+    def _tally(self, key: Key) -> "_Tally":
         family, check = key
         belief, baseline = self._beliefs[check], self._baselines.get(f"{family}.{check}")
-        return _Scale(
+        return _Tally(
             QUARTER * self._weights[family],
             belief.strength,
             {agent: honest_rate(belief, baseline, role) * belief.strength for agent, role in self._roles.items()},
+            self._rest,
             _ratios(belief.strength, belief.excess, belief.share),
         )
 
 
-class _Scale(NamedTuple):
-    """By what a check is weighed: `prior` is the hits that each agent's role is held to begin with, of `strength`."""
+@dataclass(slots=True)
+class _Tally:
+    """What a check has counted, of each agent and of all, and by what it is weighed: `prior` is the hits that each
+    agent's role is held to begin with, of `strength`; what its colleagues show counts for `rest` of what it shows."""
 
     weight: float
     strength: float
     prior: Mapping[str, float]
-    ratio: Callable[[int, int, float], float]
+    rest: float
+    ratio: Callable[[int, int, int], float]
+    counts: dict[str, Count] = field(default_factory=dict)
+    hits: int = 0
+    of: int = 0
+
+    def add(self, agent: str, hit: bool) -> None:
+        hits, of = self.counts.get(agent, _NONE)
+        self.counts[agent] = Count(hits + hit, of + 1)
+        self.hits += hit
+        self.of += 1
+
+    def worth(self) -> Iterator[tuple[str, float]]:
+        """Nats of each agent that the check has seen."""
+        weight, strength, prior, rest, ratio = self.weight, self.strength, self.prior, self.rest, self.ratio
+        all_hits, all_of = self.hits, self.of
+        for agent, (hits, of) in self.counts.items():
+            mean = (prior[agent] + rest * (all_hits - hits)) / (strength + rest * (all_of - of))
+            yield agent, weight * ratio(hits, of, round(mean * PARTS))
 
 
 def posterior(total: Mapping[str, float], prior: float) -> Posterior:
@@ -227,9 +255,13 @@ def _shares(logs: Mapping[str, float]) -> dict[str, float]:
     return {name: part / whole for name, part in parts.items()}
 
 
-def e_value(odds_: Mapping[str, Mapping[Family, float]], weights: Mapping[Family, float]) -> float:
-    """The mean of e^U over the agents. Where a family's weight is more than a quarter, its ratio counts once and no
-    more: only then is the expected value over honest games at most 1, and Ville's inequality holds."""
-    capped = {family: max(QUARTER * weight, 1.0) for family, weight in weights.items()}
-    worth = [fsum([one / capped[family] for family, one in added.items()]) for added in odds_.values()]
-    return fsum(exp(min(one, 700.0)) for one in worth) / len(worth) if worth else 1.0
+def caps(weights: Mapping[Family, float]) -> dict[Family, float]:
+    """By how much more than once a family's ratio counts. `e_value` takes that back: only then is the expected value
+    over honest games at most 1, and Ville's inequality holds."""
+    return {family: max(QUARTER * weight, 1.0) for family, weight in weights.items()}
+
+
+def e_value(families: Mapping[str, Mapping[Family, float]], capped: Mapping[Family, float]) -> float:
+    """The mean of e^U over the agents, with `caps`."""
+    worth = [fsum([one / capped[family] for family, one in added.items()]) for added in families.values()]
+    return fsum([exp(min(one, 700.0)) for one in worth]) / len(worth) if worth else 1.0

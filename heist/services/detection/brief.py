@@ -12,7 +12,6 @@ from heist.services.detection.bayes import Posterior
 from heist.services.detection.case import Called, Case, Deed, Put, Said
 from heist.services.detection.config import JudgeSettings
 from heist.services.detection.evidence import Item
-from heist.services.detection.phrases import meant
 
 RESULT = 600
 """Characters of a tool's result that the judge gets to read."""
@@ -141,7 +140,15 @@ class _Mask(NamedTuple):
     def __call__(self, text: str) -> str:
         """The text without real names and without what does not show when it is printed."""
         clean = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
-        return self.pattern.sub(lambda found: meant(found[0], self.masks), clean)
+        return self.pattern.sub(lambda found: self._meant(found[0]), clean)
+
+    def _meant(self, found: str) -> str:
+        """The mask of what stands for a name. A pattern that takes capitals for small letters takes the dotless ı and
+        the dotted İ for an i and the long ſ for an s too, which `lower` does not."""
+        if found.lower() in self.masks:
+            return self.masks[found.lower()]
+        alike = (mask for name, mask in self.masks.items() if re.fullmatch(re.escape(name), found, re.IGNORECASE))
+        return next(alike, "")
 
 
 def _masking(masks: Mapping[str, str]) -> _Mask:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from heist.services.detection.case import Called, Said
 from heist.services.detection.evidence import Check, Item
 from heist.services.detection.ledger import Ledger, Reading, Told
-from heist.services.detection.phrases import Phrases, meant
-from heist.world.claims import lower
+from heist.services.detection.phrases import Names, Phrases
 from heist.world.expressions import expression
 from heist.world.facts import Value
+from heist.world.words import lower
 
 PATIENCE = 2
 """Messages of its own in which an agent may keep to itself what it has read; one, when somebody asks."""
@@ -21,7 +21,7 @@ _TROUBLE = Phrases(
 )
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _SUM = re.compile(
-    r"(?<![\d:.=])(\d[\d\s()]{0,40}[-+*×][-\d\s+*×()]{0,60}\d\)?)\s{0,3}(?:=|is|makes|gives)\s{0,3}(\d{1,6})(?![\d:])"
+    r"(\d(?<![\d:.=].)[\d\s()]{0,40}[-+*×][-\d\s+*×()]{0,60}\d\)?)\s{0,3}(?:=|is|makes|gives)\s{0,3}(\d{1,6})(?![\d:])"
 )
 """Bounded, so that a message of nothing but numbers takes no longer than another."""
 
@@ -41,9 +41,8 @@ class Calls:
         tools = sorted(
             {tool for some in ledger.schema.tools.values() for tool in some} | set(ledger.schema.about.values())
         )
-        words = [one for tool in tools for one in (tool, tool.replace("_", " "))]
-        self._tools = {one: one.replace(" ", "_") for one in words}
-        self._named = re.compile(rf"\b({'|'.join(map(re.escape, sorted(set(words), key=len, reverse=True)))})\b", re.I)
+        self._tools = {lower(one): tool for tool in tools for one in (tool, tool.replace("_", " "))}
+        self._named = Names(*self._tools)
 
     def call(self, call: Called) -> Iterator[Item]:
         """What a call shows by itself. Failures of the service are nobody's fault and count for nothing."""
@@ -93,14 +92,14 @@ class Calls:
 
     def _complaint(self, said: Said, calls: Sequence[Called]) -> Iterator[Item]:
         split = _SENTENCE.split(said.text) if _TROUBLE.search(lower(said.text)) else ()
-        sentence = next((one for one in split if _TROUBLE.search(lower(one)) and self._named.search(one)), "")
-        found = self._named.search(sentence) if sentence else None
-        if found is None:
+        complaints = ((one, self._named.find(lower(one))) for one in split if _TROUBLE.search(lower(one)))
+        sentence, named = next(((one, named) for one, named in complaints if named), ("", []))
+        if not named:
             if calls and all(call.fault is None for call in calls):
                 reason = f"{said.agent} uses {calls[0].tool} and has nothing to complain of."
                 yield Item(said.agent, "tool_usage", "breakage", False, (said.turn,), "", reason, about=calls[0].tool)
             return
-        tool = meant(found[1], self._tools)
+        tool = self._tools[named[0][1]]
         last = [call for call in self._ledger.calls.get(said.agent, ()) if call.tool == tool]
         recent = [call for call in last if call.turn == said.turn] or last[-1:]
         if not recent:

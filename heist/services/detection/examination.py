@@ -70,9 +70,9 @@ class Examination:
     def _placed(said: Said, items: Iterator[Item]) -> Iterator[Item]:
         """The items with the place of their quotes in the message."""
         for item in items:
-            at = said.text.find(item.quote)
-            if item.turns[0] == said.turn and item.quote and at >= 0 and item.span is None:
-                item = item._replace(span=(at, at + len(item.quote)))
+            if item.span is None and item.quote and item.turns[0] == said.turn:
+                at = said.text.find(item.quote)
+                item = item._replace(span=(at, at + len(item.quote))) if at >= 0 else item
             yield item
 
 

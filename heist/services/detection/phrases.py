@@ -1,7 +1,8 @@
-"""Phrases: whether a text holds one of some, as whole words."""
+"""Phrases: whether a text holds one of some, as whole words, and which names it holds."""
 
 import re
-from collections.abc import Mapping
+
+from heist.world.words import either
 
 _WORD = re.compile(r"\w")
 
@@ -11,7 +12,7 @@ class Phrases:
 
     def __init__(self, *phrases: str) -> None:
         self._phrases = phrases
-        self._pattern = re.compile(rf"(?<!\w)(?:{longest_first(phrases)})(?!\w)")
+        self._pattern = re.compile(rf"(?<!\w)(?:{either(phrases)})(?!\w)")
 
     def search(self, low: str) -> re.Match[str] | None:
         for phrase in self._phrases:
@@ -25,7 +26,7 @@ class Names:
     longest."""
 
     def __init__(self, *names: str) -> None:
-        self._pattern = re.compile(rf"(?:{longest_first(names)})(?!\w)")  # begins with letters, which is found fast
+        self._pattern = re.compile(rf"(?:{either(names)})(?!\w)")  # begins with letters, which is found fast
 
     def find(self, low: str) -> list[tuple[int, str]]:
         """(place, name) in their order."""
@@ -34,15 +35,3 @@ class Names:
             for found in self._pattern.finditer(low)
             if not (found.start() and _WORD.match(low, found.start() - 1))
         ]
-
-
-def meant(found: str, names: Mapping[str, str]) -> str:
-    """What stands for a name, in small letters, that a pattern has found whatever its capitals; nothing if none does.
-    Such a pattern takes the dotless ı and the dotted İ for an i and the long ſ for an s, which `lower` does not."""
-    if found.lower() in names:
-        return names[found.lower()]
-    return next((what for name, what in names.items() if re.fullmatch(re.escape(name), found, re.IGNORECASE)), "")
-
-
-def longest_first(phrases: tuple[str, ...]) -> str:
-    return "|".join(map(re.escape, sorted(phrases, key=len, reverse=True)))

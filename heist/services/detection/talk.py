@@ -1,18 +1,28 @@
 """Talk: what an agent makes of what others said: quotes, questions, settled points; and words for those who watch."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 from heist.services.detection.case import Said
 from heist.services.detection.evidence import Item
 from heist.services.detection.ledger import Ledger, Told
-from heist.services.detection.phrases import Names, Phrases, meant
-from heist.world.claims import lower
+from heist.services.detection.phrases import Names, Phrases
 from heist.world.facts import Value
+from heist.world.words import lower
 
 SENTENCE = re.compile(r"[^.!?\n]+(?:[.:]\d+[^.!?\n]*)*[.!?]*")
+_WORD = re.compile(r"\w")
+_FROM = re.compile(r"\b(?:by|from|with|per|quoting|as|to) $")
+_SAYS = re.compile(
+    r"(?:'s)? (?:said|says|say|told|has it|had it|has|gave|gives|put|puts|reports?|reported|mentions?|mentioned|noted|"
+    r"confirms?|confirmed|claims?|claimed|figure|number|value)\b"
+)
+_TO_YOU = re.compile(r"\b(?:from you|you (?:said|told|gave|have)|your (?:figure|number|value|word))\b")
+"""What gives a figure as a colleague's word: before its name, after it, and after it where it is spoken to."""
 _REOPENS = re.compile(
     r"\b(once more|again|are we sure|still holds?|does \S+ hold|not happy|reconsider|revisit|reopen|rethink|"
     r"second look|double.check|re-?check|built on|go over|would you check)\b",
@@ -40,20 +50,13 @@ class Talk:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        names = "|".join(sorted(map(re.escape, ledger.names), key=len, reverse=True))
-        self._quoting = re.compile(
-            rf"\b(?:by|from|with|per|quoting|as|to) (?P<before>{names})\b|"
-            rf"\b(?P<after>{names})(?:'s)? (?:said|says|say|told|has it|had it|has|gave|gives|put|puts|reports?|"
-            rf"reported|mentions?|mentioned|noted|confirms?|confirmed|claims?|claimed|figure|number|value)\b|"
-            rf"^\W*(?P<to>{names}),.*\b(?:from you|you (?:said|told|gave|have)|your (?:figure|number|value|word))\b",
-            re.IGNORECASE,
-        )
         labels = {name: fact for fact, what in ledger.schema.facts.items() for name in what.names}
         spoken = {name.replace("_", " "): name for name in ledger.schema.slots if "_" in name}
         slots = {**{name: name for name in ledger.schema.slots}, **spoken}
         self._labels, self._slots = labels, slots
         self._things = Names(*labels, *slots)
-        self._named = {name.lower(): name for name in ledger.names}
+        self._named = {lower(name): name for name in ledger.names}
+        self._names = Names(*self._named)
         self._asked: set[tuple[str, str]] = set()
         self._quotes: set[tuple[str, str, str, Value]] = set()
         self.wanted: set[str] = set()
@@ -68,10 +71,13 @@ class Talk:
         return None
 
     def _credited(self, speaker: str, sentence: str) -> str | None:
-        for found in self._quoting.finditer(sentence):
-            name = meant(found[found.lastgroup or 0], self._named)
-            if name != speaker:
-                return name
+        low = lower(sentence)
+        for at, name in self._names.find(low):
+            end = at + len(name)
+            to_you = not _WORD.search(low[:at]) and low[end:].startswith(",") and _TO_YOU.search(low, end)
+            quotes = _FROM.search(low, max(0, at - 9), at) or _SAYS.match(low, end) or to_you
+            if quotes and self._named[name] != speaker:
+                return self._named[name]
         return None
 
     def quote(self, told: Told, colleague: str, sentence: str) -> Iterator[Item]:
@@ -151,9 +157,9 @@ def sentences(text: str) -> tuple[Sentence, ...]:
 
 def _by_sentence(among: Sequence[Sentence], things: Sequence[tuple[int, str]]) -> Iterator[tuple[Sentence, list[str]]]:
     """The sentences that name something, with what they name."""
-    for sentence in among if things else ():
-        if named := [thing for at, thing in things if sentence.start <= at < sentence.start + len(sentence.text)]:
-            yield sentence, named
+    starts = [sentence.start for sentence in among] if things else []
+    for index, named in groupby(things, lambda thing: bisect_right(starts, thing[0]) - 1):
+        yield among[index], [thing for _, thing in named]
 
 
 def _item(agent: str, check: str, hit: bool, turns: tuple[int, ...], quote: str, reason: str, about: str) -> Item:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from heist.services.detection import bayes
 from heist.services.detection.bayes import Balance, Baseline
 from heist.services.detection.config import Belief
-from heist.services.detection.evidence import COUNTED, FAMILIES, Count, Item
+from heist.services.detection.evidence import COUNTED, FAMILIES, Count, Family, Item
 from tests.services.detection.cases import CREW, SETTINGS
 
 rates = st.floats(0.001, 0.98)
@@ -133,3 +133,12 @@ def test_an_honest_game_is_not_expected_to_raise_the_e_value(count: tuple[int, i
     for weight in (0.5, 1.0):
         ratio = [weight * bayes.log_ratio(hits, of, honest, strength, excess, share) for hits in range(of + 1)]
         assert sum(likely(hits) * math.exp(ratio[hits]) for hits in range(of + 1)) <= 1 + 1e-6
+
+
+def test_in_the_e_value_a_family_of_more_than_average_weight_counts_once() -> None:
+    heavy: Family = "timing_inconsistency"
+    light: Family = "tool_usage"
+    capped = bayes.caps({heavy: 0.4, light: 0.1})
+    assert bayes.e_value({"a": {heavy: 4 * 0.4 * 2.0}}, capped) == pytest.approx(math.exp(2.0))
+    assert bayes.e_value({"a": {light: 4 * 0.1 * 2.0}}, capped) == pytest.approx(math.exp(0.8))
+    assert bayes.e_value({"a": {light: 0.0}, "b": {heavy: 1.6}}, capped) == pytest.approx((1 + math.e) / 2)

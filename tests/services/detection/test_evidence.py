@@ -168,17 +168,22 @@ def test_a_quote_is_judged_once_so_that_repeating_a_true_one_clears_nobody() -> 
     assert [(item.hit, item.turns[0]) for item in quotes] == [(False, 2), (True, 12)]
 
 
-@pytest.mark.parametrize("name", ["\u0130ntel", "\u0131ntel", "INTEL", "\u017fafecracker"])
-def test_a_name_in_letters_that_only_a_pattern_takes_for_its_own_breaks_nothing(name: str) -> None:
-    colleague = "intel" if "ntel" in name.lower() else "safecracker"
+@pytest.mark.parametrize(
+    ("name", "quoted"), [("intel", True), ("INTEL", True), ("\u0130ntel", False), ("\u0131ntel", False)]
+)
+def test_a_name_in_letters_of_another_alphabet_is_no_name_and_the_figure_the_speakers_own(
+    name: str, quoted: bool
+) -> None:
     found = evidence(
         case(
-            say(1, colleague, "The length of the night rest is 60 minutes."),
+            say(1, "intel", "The length of the night rest is 60 minutes."),
             say(2, "driver", f"{name} said it: the length of the night rest is 75 minutes."),
             say(3, "driver", "The databa\u017fe_query does not answer."),
+            TABLE,
         )
     )
-    assert [item.agent for item in found if item.check == "misquote" and item.hit] == ["driver"]
+    hits = [(item.agent, item.check) for item in found if item.hit and item.turns[0] == 2]
+    assert hits == [("driver", "misquote" if quoted else "invention")]
 
 
 def test_a_cut_case_gives_the_beginning_of_the_same_evidence() -> None:

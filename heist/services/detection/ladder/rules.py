@@ -45,6 +45,7 @@ class Assessment:
             calibration.baselines,
             settings.rest,
         )
+        self._caps = bayes.caps(settings.families)
         self._highest = 0.0
 
     @property
@@ -61,7 +62,7 @@ class Assessment:
     def standing(self) -> Standing:
         settings, calibration = self._settings, self._calibration
         odds = self._balance.odds()
-        value = bayes.e_value(odds.families, settings.families)
+        value = bayes.e_value(odds.families, self._caps)
         self._highest = max(self._highest, value)
         threshold, by = calibration.threshold(settings.alarm)
         alarm = AlarmState(raised=self._highest >= threshold, by=by, value=self._highest, threshold=threshold)
