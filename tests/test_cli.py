@@ -289,6 +289,23 @@ def test_the_secret_of_a_client_is_shown_once_and_kept_nowhere(shell: Shell, tmp
     assert hashed(secret).hex() not in listed
 
 
+def test_a_client_whose_secret_could_not_be_shown_is_disabled_again(shell: Shell, tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "heist", "client", "add", "clerk", "--scope", "files:read"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "heist: No space left on device"
+    assert "disabled" in shell("client", "list")[1]
+    assert shell("client", "add", "clerk", "--scope", "files:read")[0] == 0
+
+
 @pytest.mark.mission("S1")
 def test_a_client_that_is_added_while_the_server_runs_is_let_in_until_it_is_disabled(
     shell: Shell, served: House

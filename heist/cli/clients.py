@@ -61,8 +61,12 @@ def add(
                 raise ConfigError(f"there is no scope {one!r}; there are: {', '.join(sorted(known))}")
         client_id, secret = new_credentials(name)
         office.registrations.add(client_id, name, hashed(secret).hex(), written(frozenset(wanted)), office.now)
-    err.print("The secret is shown this once; whoever has it is this client.")
-    print(f"client_id={client_id}\nclient_secret={secret}")
+        err.print("The secret is shown this once; whoever has it is this client.")
+        try:
+            print(f"client_id={client_id}\nclient_secret={secret}", flush=True)
+        except OSError:  # nobody has seen the secret, and nobody ever will
+            office.registrations.disable(client_id, office.now)
+            raise
 
 
 @cli.command(name="list")

@@ -48,7 +48,9 @@ class Group(TyperGroup):
 
 
 cli = typer.Typer(
-    no_args_is_help=True, cls=Group, help="Who the mole is, why, and how sure: heist detect SESSION|FILE."
+    no_args_is_help=True,
+    cls=Group,
+    help="Who the mole is, why, and how sure: heist detect SESSION|FILE. Its options: heist detect show --help.",
 )
 
 

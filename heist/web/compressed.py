@@ -2,8 +2,9 @@
 
 import re
 
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LEAST = 500
 """Bytes; less is not worth it."""
@@ -15,7 +16,7 @@ _TAKES = re.compile(rb"(?:^|,)\s*gzip\s*(?:,|$|;\s*q=(?:1|0\.0*[1-9]))", re.IGNO
 class Compressed(GZipMiddleware):
     """Not where tokens are given out: beside words that somebody else may choose, a compressed token could be told by
     its length. And no stream, which would keep a compressor for every reader. What is asked for in parts is given
-    whole, as parts of one coding are none of another."""
+    whole, as parts of one coding are none of another, and a file's tag is a weak one, as it is the same for both."""
 
     def __init__(self, app: ASGIApp) -> None:
         super().__init__(app, minimum_size=LEAST, compresslevel=LEVEL)
@@ -27,4 +28,12 @@ class Compressed(GZipMiddleware):
         headers = [(name, value) for name, value in scope["headers"] if name not in (b"range", b"accept-encoding")]
         if any(name == b"accept-encoding" and _TAKES.search(value) for name, value in scope["headers"]):
             headers.append((b"accept-encoding", b"gzip"))
-        await super().__call__({**scope, "headers": headers}, receive, send)
+
+        async def weakly(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told = MutableHeaders(scope=message)
+                if "etag" in told:
+                    told["etag"] = f"W/{told['etag']}"
+            await send(message)
+
+        await super().__call__({**scope, "headers": headers}, receive, weakly)

@@ -70,6 +70,16 @@ def test_what_is_asked_for_in_parts_is_given_whole(browser: TestClient, parts: s
     assert (told.status_code, told.text) == (200, browser.get("/static/main.js").text)
 
 
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_a_file_that_a_browser_has_is_not_sent_again(browser: TestClient, coding: str) -> None:
+    tag = browser.get("/static/main.js", headers={"Accept-Encoding": "gzip"}).headers["etag"]
+    assert tag.startswith('W/"')
+    again = browser.get("/static/main.js", headers={"Accept-Encoding": coding, "If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    other = browser.get("/static/main.js", headers={"If-None-Match": 'W/"older"'})
+    assert other.status_code == 200
+
+
 @pytest.mark.parametrize(
     "path",
     ["/oauth/token", "/oauth/register", "/login", "/api/clients", "/api/events", "/mcp", "/tools", "/memory/facts"],

@@ -1,7 +1,7 @@
 // The case file of a session, to be printed.
 
 import { bars, losses, matrix, table } from "./charts.js";
-import { button, h, page, speaker, toSession } from "./dom.js";
+import { button, h, page, speaker, time, toSession } from "./dom.js";
 import { article } from "./feed.js";
 import { fold } from "./fold.js";
 import { read } from "./log.js";
@@ -16,7 +16,7 @@ export async function open(id) {
   page(`case file ${id}`).append(
     h.section(
       h.h1(`Case file: ${started.title}`),
-      h.p(toSession(id), `, begun ${started.at}, ${state.status}. `,
+      h.p(toSession(id), `, begun ${new Date(started.at).toLocaleString([], { timeZoneName: "short" })}, ${state.status}. `,
         speaker(started), " ", button("Print", () => print(), { class: "saw" })),
       h.p(started.goal, ...origin(started)),
       table("Crew", ["agent", "role", "scopes", "messages", "tool calls", "failed"], [...state.agents.values()].map((agent) => [
@@ -35,5 +35,5 @@ export async function open(id) {
     section("Who with whom", matrix("Who follows whom", names, state.follows), matrix("Who names whom", names, state.names),
       bars("Tool calls, ok and failed", [...state.tools].map(([name, use]) => ({ name, ...use })))),
     section("Conversation", ...[...state.turns.values()].map((turn) => article(turn, state.agents.get(turn.agent), null))),
-    section("Activity", h.ol(...state.activity.map((entry) => h.li(`${entry.at.slice(11, 19)} ${entry.text}`)))));
+    section("Activity", h.ol(...state.activity.map((entry) => h.li(time(entry.at), ` ${entry.text}`)))));
 }

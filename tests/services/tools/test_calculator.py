@@ -318,9 +318,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("expression", HOSTILE)
 async def test_a_hostile_expression_is_refused_or_bounded(expression: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     outcome = await used(expression)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert len(outcome.text) < 1_500
     if expression in BOUNDED:
         assert outcome.success
@@ -341,10 +341,10 @@ async def test_an_expression_that_is_too_long_is_refused_before_it_is_read(lengt
 
 @pytest.mark.parametrize("expression", ["(" * 100_000, "1+" * 100_000 + "1", "-" * 100_000 + "1", "9" * 100_000])
 def test_even_an_expression_that_nobody_measured_is_refused_and_nothing_worse(expression: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ToolError):
         calculate(expression)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("expression", [None, 12, 1.5, True, ["1"], {"a": 1}])
