@@ -22,7 +22,6 @@ _END = re.compile(r"[.!?;\n](?:(?<!\n)(?=\s|$)|(?<=\n)(?=\s{0,8}[-*•\d\n]))")
 _DENIES = frozenset("not never nor if whether unless suppose supposing doubt deny false wrong untrue".split())
 _THINKS = frozenset("true so think believe say".split())
 _SMALL = frozenset("that the our a".split())
-_WORD = re.compile(r"\w")
 _LOOK = 60
 """Characters before a label in which its value may stand."""
 
@@ -108,8 +107,6 @@ def _is_asked(text: str, ends: list[int], end: int) -> bool:
 
 def _by_label(language: _Language, text: str) -> Iterator[_Said]:
     for label in language.labels.finditer(text):
-        if label.start() and _WORD.match(text, label.start() - 1):
-            continue
         fact = language.names[" ".join(label[0].split())]
         reader = language.readers[fact]
         if after := reader.after.match(text, label.end()):
@@ -173,9 +170,10 @@ def _language(same: _Same) -> _Language:
 @lru_cache(maxsize=32)
 def _compiled(shapes: tuple[_Shape, ...]) -> _Language:
     names = {name: shape.fact for shape in shapes for name in shape.names}
-    labels = re.compile(rf"(?:{either(names, _spaced)})(?!\w)")  # begins with letters, which is found fast
     wordings = [_wording(shape, wording) for shape in shapes for wording in shape.wordings]
-    return _Language({shape.fact: _reader(shape) for shape in shapes}, names, labels, wordings)
+    return _Language(
+        {shape.fact: _reader(shape) for shape in shapes}, names, re.compile(either(names, _spaced)), wordings
+    )
 
 
 def _reader(shape: _Shape) -> _Reader:
@@ -201,7 +199,7 @@ def _value(shape: _Shape) -> str:
     if shape.type != "choice":
         return rf"(?P<value>{_COUNT})"
     among = either((one.lower() for one in shape.among), _spaced)
-    return rf"(?:(?:the|an?){_GAP})?(?<!\w)(?P<value>{among})(?!\w)"
+    return rf"(?:(?:the|an?){_GAP})?(?P<value>{among})"
 
 
 def _spaced(words: str) -> str:

@@ -13,9 +13,11 @@ def lower(text: str) -> str:
 
 
 def either(words: Iterable[str], written: Callable[[str], str] = re.escape) -> str:
-    """A pattern of any of some words, the longest of those that begin in one place; of none, one that finds nothing.
-    `written` makes the pattern of one. They stand by their first letters, by which many are found as fast as few."""
+    """A pattern of any of some words, as a whole word, the longest of those that begin in one place; of none, one that
+    finds nothing. `written` makes the pattern of one. It begins with the first letters and looks at what stands before
+    them afterwards: so many are found as fast as few."""
     letters: dict[str, list[str]] = {}
     for word in sorted(words, key=len, reverse=True):
         letters.setdefault(word[:1], []).append(written(word[1:]))
-    return "|".join(f"{re.escape(letter)}(?:{'|'.join(rest)})" for letter, rest in letters.items()) or "(?!)"
+    some = "|".join(rf"{re.escape(letter)}(?<!\w.)(?:{'|'.join(rest)})" for letter, rest in letters.items())
+    return rf"(?:{some or '(?!)'})(?!\w)"

@@ -135,6 +135,7 @@ async def test_pause_holds_between_turns_and_loses_none(runtime: Runtime) -> Non
         await until(runtime, session_id, "message.completed", count)
         await runtime.sessions.pause(USER, session_id)
         await asyncio.sleep(0.05)  # by now a turn that was about to begin has begun
+        await runtime.bus.settled()
         held = kinds(log(runtime, session_id)).count("message.started")
         await until(runtime, session_id, "message.completed", held)
         await asyncio.sleep(0.2)

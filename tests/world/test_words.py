@@ -23,10 +23,16 @@ def test_letters_become_small(text: str, small: str) -> None:
 
 
 @given(WORDS, st.text("abc -.", max_size=20))
-def test_the_longest_of_some_words_is_found_wherever_one_stands(words: list[str], text: str) -> None:
+def test_the_longest_of_some_words_is_found_wherever_one_stands_as_a_whole(words: list[str], text: str) -> None:
     pattern = re.compile(either(words))
     for place in range(len(text)):
-        there = [word for word in words if text.startswith(word, place)]
+        there = [
+            word
+            for word in words
+            if text.startswith(word, place)
+            and not re.match(r"\w", text[place - 1 : place])
+            and not re.match(r"\w", text[place + len(word) :])
+        ]
         found = pattern.match(text, place)
         assert (found[0] if found else None) == max(there, key=len, default=None)
 

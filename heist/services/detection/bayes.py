@@ -7,7 +7,7 @@ nothing in a check (`share`), so that the ratio has a floor: a clean record in o
 strategy that nobody has thought of need not show everywhere.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import exp, fsum, lgamma, log
@@ -144,9 +144,7 @@ class Balance:
 
     def _weigh(self) -> None:
         for family, check in self._touched:
-            worth = self._worth[family]
-            for agent, one in self._tallies[family, check].worth():
-                worth[agent][check] = one
+            self._tallies[family, check].weigh(check, self._worth[family])
         for family in {family for family, _ in self._touched}:
             for agent, checks in self._worth[family].items():
                 self._families[agent][family] = fsum(checks.values())
@@ -184,13 +182,13 @@ class _Tally:
         self.hits += hit
         self.of += 1
 
-    def worth(self) -> Iterator[tuple[str, float]]:
-        """Nats of each agent that the check has seen."""
+    def weigh(self, check: Check, worth: Mapping[str, dict[Check, float]]) -> None:
+        """Writes down the nats of each agent that the check has seen."""
         weight, strength, prior, rest, ratio = self.weight, self.strength, self.prior, self.rest, self.ratio
         all_hits, all_of = self.hits, self.of
         for agent, (hits, of) in self.counts.items():
             mean = (prior[agent] + rest * (all_hits - hits)) / (strength + rest * (all_of - of))
-            yield agent, weight * ratio(hits, of, round(mean * PARTS))
+            worth[agent][check] = weight * ratio(hits, of, round(mean * PARTS))
 
 
 def posterior(total: Mapping[str, float], prior: float) -> Posterior:

@@ -4,15 +4,13 @@ import re
 
 from heist.world.words import either
 
-_WORD = re.compile(r"\w")
-
 
 class Phrases:
     """Looked for in texts of small letters. Most hold none, which is known without a pattern."""
 
     def __init__(self, *phrases: str) -> None:
         self._phrases = phrases
-        self._pattern = re.compile(rf"(?<!\w)(?:{either(phrases)})(?!\w)")
+        self._pattern = re.compile(either(phrases))
 
     def search(self, low: str) -> re.Match[str] | None:
         for phrase in self._phrases:
@@ -26,12 +24,8 @@ class Names:
     longest."""
 
     def __init__(self, *names: str) -> None:
-        self._pattern = re.compile(rf"(?:{either(names)})(?!\w)")  # begins with letters, which is found fast
+        self._pattern = re.compile(either(names))
 
     def find(self, low: str) -> list[tuple[int, str]]:
         """(place, name) in their order."""
-        return [
-            (found.start(), found[0])
-            for found in self._pattern.finditer(low)
-            if not (found.start() and _WORD.match(low, found.start() - 1))
-        ]
+        return [(found.start(), found[0]) for found in self._pattern.finditer(low)]
