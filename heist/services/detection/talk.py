@@ -74,7 +74,7 @@ class Talk:
         low = lower(sentence)
         for at, name in self._names.find(low):
             end = at + len(name)
-            to_you = not _WORD.search(low[:at]) and low[end:].startswith(",") and _TO_YOU.search(low, end)
+            to_you = not _WORD.search(low[:at]) and low.startswith(",", end) and _TO_YOU.search(low, end)
             quotes = _FROM.search(low, max(0, at - 9), at) or _SAYS.match(low, end) or to_you
             if quotes and self._named[name] != speaker:
                 return self._named[name]
