@@ -247,7 +247,11 @@ def test_what_cannot_be_done_ends_with_one_sentence(
             {"HEIST_HOST": "a..b"},
             "heist: cannot listen on a..b:8008: that is no name of a host; HEIST_HOST",
         ),
-        (("serve",), {"HEIST_HOST": "0.0.0.0"}, "heist: HEIST_HOST: '0.0.0.0' can be reached from other machines"),
+        (
+            ("serve",),
+            {"HEIST_HOST": "0.0.0.0", "HEIST_PORT": "0"},
+            "heist: HEIST_HOST: '0.0.0.0' can be reached from other machines",
+        ),
     ],
 )
 def test_a_server_that_cannot_be_ends_with_one_sentence(
