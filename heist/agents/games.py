@@ -17,6 +17,7 @@ from heist.later import Later
 from heist.services.auth import Principal, Scope
 from heist.store.queries import Queries, Tally
 from heist.switches import Switches
+from heist.telemetry.here import Here, within
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ class Games:
             conversation.apply(made)
             if conversation.over:
                 await self._end(past, conversation, principal.name)
+            else:  # unless another process has just ended it
+                self._later.begin(self._end_if_guessed(session_id))
 
     async def reveal(self, principal: Principal, session_id: str) -> None:
         """Ends the game of a session that is over; who has not guessed gives up, and has accused nobody."""
@@ -115,12 +118,18 @@ class Games:
         await self._later.done()
 
     async def _end_if_guessed(self, session_id: str) -> None:
+        with within(Here(session_id)):
+            await self._judge(session_id)
+
+    async def _judge(self, session_id: str) -> None:
         async with self._judging:
             try:
                 past = await self._open(session_id)
                 conversation = past.conversation()
                 if conversation.over and conversation.guess is not None:
                     await self._end(past, conversation, conversation.guess.by)
+            except Conflict as error:
+                log.debug("the game of %s is told already, or after another one: %s", session_id, error)
             except HeistError as error:
                 log.warning("the game of %s is not ended: %s", session_id, error)
 

@@ -117,7 +117,7 @@ def wish(
         raise Invalid(f"mole {mole} and arm none contradict each other")
     if strategy is not None:
         if chosen not in (None, "mole"):
-            raise Invalid(f"a strategy is a mole's, and arm {chosen} has none")
+            raise Invalid(f"a strategy is a mole's, and a game of arm {chosen} has no mole")
         chosen = "mole"
     return Wish(chosen, None if mole in (None, RANDOM, NOBODY) else mole, strategy, rate)
 

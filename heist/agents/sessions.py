@@ -107,7 +107,7 @@ class Sessions:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._later = Later()
         self._bringing_back = asyncio.Lock()
-        self._patrol: asyncio.Task[None] | None = None
+        self._watches: tuple[asyncio.Task[None], ...] = ()
         self._left: set[str] = set()
 
     async def start(self, principal: Principal, order: Order) -> str:
@@ -440,23 +440,25 @@ class Sessions:
         behind is brought back, now and whenever one is gone. Where nothing can be written, what there is can be
         read."""
         await self._beat()
+        self._watches = (asyncio.create_task(self._pulse()),)
         if recover:
             await self.recover()
-        self._patrol = asyncio.create_task(self._watch(recover))
+        self._watches += (asyncio.create_task(self._patrol()),) if recover else ()
 
-    async def _watch(self, recover: bool) -> None:
-        """Says that this process lives, while that matters to anybody, and looks for sessions of others that do not."""
-        last = 0.0
+    async def _pulse(self) -> None:
+        """Says that this process lives, while that matters to anybody and whatever else it does."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            last += BEAT_SECONDS
+            if self._running or self._bringing_back.locked():
+                await self._beat()
+
+    async def _patrol(self) -> None:
+        """Looks for sessions of processes that live no longer."""
+        while True:
+            await asyncio.sleep(DEAD_SECONDS)
             try:
-                if self._running:
-                    await self._beat()
-                if recover and last >= DEAD_SECONDS:
-                    last = 0.0
-                    await self.recover()
-            except StoreError as error:
+                await self.recover()
+            except HeistError as error:
                 log.warning("sessions of other processes are not looked for: %s", error)
 
     async def _beat(self) -> None:
@@ -469,22 +471,31 @@ class Sessions:
         """Brings back, paused, every session whose process is gone; answers their ids. What the log says of a turn in
         the middle is closed as interrupted, and the turn will be taken again. One that cannot be brought back now, say
         because its model is not there, is tried again when somebody steers it."""
+        await self._let_go()
         back: list[str] = []
         for session_id in [row.session_id for row in await asyncio.to_thread(self._house.queries.unfinished)]:
             async with self._bringing_back:
                 if any(session_id in known for known in (self._running, self._beginning, self._left)):
                     continue
-                row = await self.row(session_id)  # as it is now: it may just have ended
-                if row.status in ENDED or await self._driven(row):
-                    continue
                 try:
+                    row = await self.row(session_id)  # as it is now: it may just have ended
+                    if row.status in ENDED or await self._driven(row):
+                        continue
                     await self._bring_back(row)
                     back.append(session_id)
                 except HeistError as error:
-                    self._left.add(session_id)
+                    if not isinstance(error, StoreError | NotFound):  # which will be another time, or never
+                        self._left.add(session_id)
                     with within(Here(session_id)):
                         log.warning("session %s is not brought back: %s", session_id, error)
         return back
+
+    async def _let_go(self) -> None:
+        """Sessions that another process has taken over, since it held this one for dead, are its own now."""
+        for session_id in list(self._running):
+            row = await asyncio.to_thread(self._house.queries.session, session_id)
+            if row is not None and row.process != self._house.processes.number and session_id in self._tasks:
+                self._tasks[session_id].cancel()
 
     async def _driven(self, row: SessionRow) -> str | None:
         """Where the process lives that drives a session, if it is not this one; None when the session is abandoned. One
@@ -494,19 +505,23 @@ class Sessions:
         return await asyncio.to_thread(self._house.processes.living, row.process)
 
     async def _bring_back(self, row: SessionRow) -> None:
-        orchestrator = await self._seat((await self.past(row.session_id)).conversation())
+        known = await self.past(row.session_id)
+        orchestrator = await self._seat(known.conversation())
         try:
+            if len((await self.past(row.session_id)).log) > len(known.log):
+                raise StoreError(f"the session {row.session_id} has just gone on in another process; try again")
             await orchestrator.recover(self._house.processes.number, row.process)
         except StoreError:
             self._clear(orchestrator)
             raise
+        self._left.discard(row.session_id)
         self._drive(orchestrator)
 
     async def close(self) -> None:
         """Leaves every session paused in the log, for the next process to bring back."""
-        if self._patrol is not None:
-            self._patrol.cancel()
-            await asyncio.wait([self._patrol])
+        for watch in self._watches:
+            watch.cancel()
+            await asyncio.wait([watch])
         for beginning in list(self._beginning.values()):
             await beginning.wait()
         running = [orchestrator.suspend("the server was shut down") for orchestrator in self._running.values()]

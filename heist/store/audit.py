@@ -33,7 +33,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from heist import events as e
-from heist.errors import StoreError
+from heist.errors import Conflict, HeistError, StoreError
 from heist.events import Event
 from heist.store import tables
 from heist.store.engine import begin_writing, reason
@@ -51,7 +51,11 @@ _STATUS = {
     "session.failed": "failed",
 }
 _SESSION = update(tables.sessions).where(tables.sessions.c.session_id == bindparam("session"))
-_TAKE_OVER = _SESSION.where(tables.sessions.c.process == bindparam("before")).values(process=bindparam("number"))
+_TAKE_OVER = _SESSION.where(
+    tables.sessions.c.process == bindparam("before"), tables.sessions.c.end_time.is_(None)
+).values(process=bindparam("number"))
+_GAME = (e.SuspicionStated, e.GuessMade, e.OutcomeStep, e.OutcomeDecided, e.MoleRevealed)
+"""What the player does, at any process, and what comes of it."""
 _CLOSING = (e.SessionFailed, e.SessionRecovered)
 _LAST = "SELECT max(seq) FROM events"
 _CREW = select(tables.events.c.body).where(
@@ -67,6 +71,9 @@ _PREVIOUS = select(_BEFORE.c.agent_name).where(
 )
 """Who spoke before a message, read while it is written, so that counting who follows whom needs no join."""
 _DRIVER = select(tables.sessions.c.process).where(tables.sessions.c.session_id == bindparam("session"))
+_HAPPENED = select(tables.events.c.seq).where(
+    tables.events.c.session_id == bindparam("session"), tables.events.c.kind == bindparam("happened")
+)
 _EVENT = select(tables.events.c.session_id, tables.events.c.at, tables.events.c.body).where(
     tables.events.c.seq == bindparam("number")
 )
@@ -186,7 +193,7 @@ class Audit:
                 self._loop.call_soon_threadsafe(self._tell, waiting, results, began, time.time_ns())
         writer.close()
 
-    def _tell(self, waiting: Sequence[Waiting], results: Sequence[int | StoreError], began: int, ended: int) -> None:
+    def _tell(self, waiting: Sequence[Waiting], results: Sequence[int | HeistError], began: int, ended: int) -> None:
         _settle([entry.kept for entry in waiting], results)
         well = not any(isinstance(result, StoreError) for result in results)
         self._committed([entry.event for entry in waiting], well, began, ended)
@@ -204,11 +211,11 @@ class Audit:
         return waiting, False
 
 
-def _settle(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | StoreError]) -> None:
+def _settle(waiting: Sequence[asyncio.Future[int]], results: Sequence[int | HeistError]) -> None:
     for kept, result in zip(waiting, results, strict=True):
         if kept.cancelled():
             continue
-        if isinstance(result, StoreError):
+        if isinstance(result, HeistError):
             kept.set_exception(result)
         else:
             kept.set_result(result)
@@ -221,7 +228,7 @@ class Writer:
         self._engine = engine
         self._connection: PoolProxiedConnection | None = None
         self._may_return = engine.dialect.name != "sqlite"
-        self._unsure: list[int | StoreError] | None = None
+        self._unsure: list[int | HeistError] | None = None
         self._lossy: set[str] = set()
         self._crews: dict[str, list[str]] = {}
         self._mine: dict[str, int] = {}
@@ -241,10 +248,10 @@ class Writer:
         self._set_status = Prepared(_SESSION.values(status=bindparam("state"), end_time=bindparam("ended")), engine)
         self._take_over = Prepared(_TAKE_OVER, engine)
         self._set_turns = Prepared(_SESSION.values(num_turns=bindparam("turns")), engine)
-        self._driver = Prepared(_DRIVER, engine)
+        self._driver, self._happened = Prepared(_DRIVER, engine), Prepared(_HAPPENED, engine)
         self._event, self._sealed = Prepared(_EVENT, engine), Prepared(_SEALED, engine)
 
-    def write(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+    def write(self, waiting: Sequence[Waiting]) -> list[int | HeistError]:
         """One row number or error per entry. When the database refuses a batch for what stands in it, each entry is
         tried alone, so that one bad event fails its own session and no other. A log never gets a hole: once an event
         of a session is lost, nothing more of it is written but its end, or that a process begins with it anew."""
@@ -256,7 +263,7 @@ class Writer:
     def _fits(self, event: Event) -> bool:
         return event.session_id not in self._lossy or isinstance(event, _CLOSING)
 
-    def _written(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+    def _written(self, waiting: Sequence[Waiting]) -> list[int | HeistError]:
         if not waiting:
             return []
         try:
@@ -270,7 +277,7 @@ class Writer:
         self._lossy -= {entry.event.session_id for entry in waiting if isinstance(entry.event, _CLOSING)}
         return numbers
 
-    def _stubbornly(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+    def _stubbornly(self, waiting: Sequence[Waiting]) -> list[int | HeistError]:
         """A server that is gone, say because it is begun anew, is waited for. Whatever else goes wrong is raised."""
         deadline = time.monotonic() + RETURN_SECONDS
         self._unsure = None
@@ -294,7 +301,7 @@ class Writer:
         raw = self._connection.dbapi_connection
         return isinstance(error, dialect.loaded_dbapi.Error) and dialect.is_disconnect(error, raw, None)
 
-    def _transaction(self, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+    def _transaction(self, waiting: Sequence[Waiting]) -> list[int | HeistError]:
         if self._connection is None:
             self._connection = self._engine.raw_connection()
         cursor = self._connection.cursor()
@@ -324,7 +331,7 @@ class Writer:
             self.close()
             raise StoreError(f"the audit could not be written: {reason(error)}") from None
 
-    def _stands(self, cursor: DBAPICursor, waiting: Sequence[Waiting], numbers: Sequence[int | StoreError]) -> bool:
+    def _stands(self, cursor: DBAPICursor, waiting: Sequence[Waiting], numbers: Sequence[int | HeistError]) -> bool:
         """Whether the transaction of which the server gave no answer any more was committed after all."""
         for (event, at, body, _), number in zip(waiting, numbers, strict=True):
             if isinstance(number, int):
@@ -347,26 +354,40 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> list[int | StoreError]:
+    def _store(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> list[int | HeistError]:
         """Inserts the events and their rows; answers their row numbers. The write lock is held, so the numbers follow
         the largest one without a gap, also when another process writes to the same database. What is sealed takes no
-        number (it has 0 here), so that no gap in the log tells of it. Of a session that another process has taken over
-        nothing is stored."""
+        number (it has 0 here), so that no gap in the log tells of it. What another process has settled meanwhile is
+        refused."""
         taken = self._taken(cursor, waiting)
+        refused = [self._refused(cursor, entry.event, taken) for entry in waiting]
         cursor.execute(_LAST)
         last = (cursor.fetchone() or [None])[0] or 0
         following = count(last + 1)
-        stored = [entry for entry in waiting if entry.event.session_id not in taken]
+        stored = [entry for entry, error in zip(waiting, refused, strict=True) if error is None]
         numbers = [0 if entry.event.sealed else next(following) for entry in stored]
         self._insert(cursor, stored, numbers)
         given = iter(numbers)
-        return [_taken_over(entry.event) if entry.event.session_id in taken else next(given) for entry in waiting]
+        return [next(given) if error is None else error for error in refused]
 
     def _taken(self, cursor: DBAPICursor, waiting: Sequence[Waiting]) -> set[str | None]:
         """Sessions that this process drove, and that another one drives now: it held this one for dead."""
         mine = {entry.event.session_id for entry in waiting} & self._mine.keys()
         mine -= {entry.event.session_id for entry in waiting if isinstance(entry.event, e.SessionRecovered)}
         return {one for one in mine if one and self._driver.one(cursor, {"session": one}) != (self._mine[one],)}
+
+    def _refused(self, cursor: DBAPICursor, event: Event, taken: set[str | None]) -> HeistError | None:
+        """Nothing is stored of a session that another process has taken over; but a game may be played at any, where
+        one guess counts and one ending is told: what is posted together stands or falls together."""
+        if not isinstance(event, _GAME):
+            return _taken_over(event) if event.session_id in taken else None
+        if self._happened.one(cursor, {"session": event.session_id, "happened": "mole.revealed"}):
+            return Conflict(f"the game of {event.session_id} is over: its log tells all")
+        if isinstance(event, e.GuessMade) and self._happened.one(
+            cursor, {"session": event.session_id, "happened": event.kind}
+        ):
+            return Conflict(f"the guess of {event.session_id} is made")
+        return None
 
     def _insert(self, cursor: DBAPICursor, waiting: Sequence[Waiting], numbers: Sequence[int]) -> None:
         rows: dict[Table, list[dict[str, object]]] = {table: [] for table in self._inserts}

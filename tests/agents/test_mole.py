@@ -98,7 +98,7 @@ def test_what_is_wished_for(said: tuple[str | None, Arm | Literal["any"], str | 
         (("nemo", "any", None), NotFound, "there is no agent 'nemo'; mole is random, none, or one of: planner, hacker"),
         (("none", "mole", None), Invalid, "mole none and arm mole contradict each other"),
         (("hacker", "none", None), Invalid, "mole hacker and arm none contradict each other"),
-        ((None, "placebo", "false_info"), Invalid, "a strategy is a mole's, and arm placebo has none"),
+        ((None, "placebo", "false_info"), Invalid, "a strategy is a mole's, and a game of arm placebo has no mole"),
     ],
 )
 def test_wishes_that_contradict_each_other_are_refused(

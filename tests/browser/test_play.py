@@ -31,6 +31,7 @@ def test_a_player_notes_suspicions_guesses_once_and_sees_who_was_nearer(page: Pa
     for name in ("safecracker", "driver", "lookout"):
         page.locator(f'#shares input[name="of {name}"]').fill("0")
     expect(page.locator("#shares label", has_text="hacker")).to_contain_text("90 %")
+    expect(page.locator("#report")).to_be_hidden()  # it tells what the detector says
     page.get_by_role("button", name="Note my suspicion").click()
     expect(page.locator("#noted")).to_contain_text("Noted 1 times")
     see(page, "completed")
@@ -42,6 +43,7 @@ def test_a_player_notes_suspicions_guesses_once_and_sees_who_was_nearer(page: Pa
     expect(page.locator("#verdict")).to_contain_text("You were right. The mole was hacker")
     expect(page.locator("#guess")).to_be_hidden()
     expect(page.locator("#suspect")).to_be_hidden()
+    expect(page.locator("#report")).to_be_visible()
     stated = next(event for event in log(house, session_id) if isinstance(event, e.SuspicionStated))
     assert (stated.suspicions["hacker"], stated.suspicions["intel"]) == (0.9, 0.1)
     row = page.get_by_role("table", name="Brier scores, 0 is best and 2 worst", exact=True).locator("tbody tr")

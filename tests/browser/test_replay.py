@@ -137,7 +137,9 @@ def test_the_night_is_played_minute_by_minute_on_the_floor_plan_with_damage_per_
     steps = [event for event in log(house, session_id) if isinstance(event, e.OutcomeStep)]
     first = next(i for i, event in enumerate(log(house, session_id), 1) if isinstance(event, e.OutcomeStep))
     page.locator("#speed").select_option("4")
+    page.set_viewport_size({"width": 390, "height": 844})
     page.get_by_role("button", name="Play the night").click()
+    expect(page.locator("#bank svg")).to_be_in_viewport(ratio=0.9)
     expect(page.locator("#clock")).to_contain_text(steps[-1].text, timeout=20_000)
     page.locator("#play").click()
     for number, step in enumerate(steps):

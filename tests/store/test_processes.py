@@ -12,6 +12,9 @@ from sqlalchemy import Engine, update
 
 from heist import events as e
 from heist.agents import sessions
+from heist.agents.conversation import Conversation
+from heist.agents.orchestrator import Orchestrator
+from heist.agents.past import Past
 from heist.agents.sessions import Order
 from heist.errors import Conflict, StoreError
 from heist.runtime import Runtime
@@ -163,9 +166,8 @@ async def test_a_house_brings_back_the_sessions_of_one_that_falls_silent(
         session_id = await far.sessions.start(USER, Order(paused=True))
         await asyncio.sleep(0.3)
         assert [entry.kind for entry in near.queries.log(0, session_id, 9)][-1] == "session.paused"
-        patrol = far.sessions._patrol
-        assert patrol is not None
-        patrol.cancel()
+        for watch in far.sessions._watches:
+            watch.cancel()
         async with asyncio.timeout(10):
             while near.queries.log(0, session_id, 9)[-1].kind != "session.recovered":
                 # Each time anew: a beat that was on its way when the patrol ended may still come in.
@@ -176,4 +178,166 @@ async def test_a_house_brings_back_the_sessions_of_one_that_falls_silent(
         await near.sessions.resume(USER, session_id)
         await near.sessions.finished(session_id)
         assert [entry.kind for entry in near.queries.log(0, session_id, 1000)][-1] == "session.completed"
-        far.sessions._running.clear()
+        await far.games.guess(USER, session_id, None)
+        assert [entry.kind for entry in near.queries.log(0, session_id, 1000)][-1] == "mole.revealed"
+        assert await far.sessions.recover() == []
+        with pytest.raises(Conflict, match="is over"):
+            await far.sessions.resume(USER, session_id)
+        assert far.sessions._running == {}
+
+
+async def test_who_lost_a_paused_session_takes_it_again_when_the_other_one_is_gone(settings: Settings) -> None:
+    far = Runtime(settings)
+    far.sessions._house.processes._place = ELSEWHERE
+    async with far.opened(recover=False):
+        session_id = await far.sessions.start(USER, Order(paused=True, rounds=1))
+        async with Runtime(settings).opened(recover=False) as near:
+            grow_old(near.engine, far.sessions._house.processes.number, DEAD_SECONDS + 1)
+            assert await near.sessions.recover() == [session_id]
+        await far.sessions.recover()
+        await far.sessions.resume(USER, session_id)
+        await far.sessions.finished(session_id)
+        kinds = [entry.kind for entry in far.queries.log(0, session_id, 1000)]
+        assert kinds.count("session.recovered") == 2
+        assert kinds[-1] == "session.completed"
+
+
+async def test_a_session_that_ends_while_it_is_taken_over_stays_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, near = Runtime(settings), Runtime(settings)
+    far.sessions._house.processes._place = ELSEWHERE
+    async with far.opened(recover=False), near.opened(recover=False):
+        session_id = await far.sessions.start(USER, Order(paused=True, rounds=1))
+        grow_old(near.engine, far.sessions._house.processes.number, DEAD_SECONDS + 1)
+        seat = near.sessions._seat
+
+        async def slowly(conversation: Conversation) -> Orchestrator:
+            await far.sessions.stop(USER, session_id, now=True)
+            return await seat(conversation)
+
+        monkeypatch.setattr(near.sessions, "_seat", slowly)
+        assert await near.sessions.recover() == []
+        assert [entry.kind for entry in near.queries.log(0, session_id, 1000)][-1] == "session.stopped"
+        assert (await near.sessions.row(session_id)).status == "stopped"
+
+
+async def test_a_session_that_goes_on_while_it_is_taken_over_is_left_alone(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far, near = Runtime(settings), Runtime(settings)
+    far.sessions._house.processes._place = ELSEWHERE
+    async with far.opened(recover=False), near.opened(recover=False):
+        session_id = await far.sessions.start(USER, Order(paused=True, rounds=1))
+        grow_old(near.engine, far.sessions._house.processes.number, DEAD_SECONDS + 1)
+        seat = near.sessions._seat
+
+        async def slowly(conversation: Conversation) -> Orchestrator:
+            await far.sessions.resume(USER, session_id)
+            await far.sessions.finished(session_id)
+            return await seat(conversation)
+
+        monkeypatch.setattr(near.sessions, "_seat", slowly)
+        with pytest.raises(StoreError, match="has just gone on in another process; try again"):
+            await near.sessions.resume(USER, session_id)
+        kinds = [entry.kind for entry in near.queries.log(0, session_id, 1000)]
+        assert kinds[-1] == "session.completed"
+        assert "session.recovered" not in kinds
+
+
+@pytest.mark.parametrize("accused", [("hacker", "intel"), None])
+async def test_of_two_processes_one_tells_the_game(settings: Settings, accused: tuple[str, str] | None) -> None:
+    async with Runtime(settings).opened() as first, Runtime(settings).opened() as second:
+        houses = (first, second)
+        for seed in range(4):
+            session_id = await first.sessions.start(USER, Order(rounds=1, seed=seed))
+            await first.sessions.finished(session_id)
+            ends = [
+                house.games.guess(USER, session_id, accused[number])
+                if accused
+                else house.games.reveal(USER, session_id)
+                for number, house in enumerate(houses)
+            ]
+            outcomes = await asyncio.gather(*ends, return_exceptions=True)
+            assert [type(one) for one in outcomes if one is not None] == [Conflict]
+            kinds = [entry.kind for entry in first.queries.log(0, session_id, 1000)]
+            assert kinds.count("guess.made") == (accused is not None)
+            assert kinds.count("outcome.decided") == kinds.count("mole.revealed") == 1
+            assert kinds[-1] == "mole.revealed"
+
+
+async def test_a_guess_that_meets_the_end_in_another_process_is_answered(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Runtime(settings).opened() as drives, Runtime(settings).opened() as other:
+        session_id = await drives.sessions.start(USER, Order(rounds=1, paused=True))
+        open_ = other.games._open
+
+        async def slowly(session: str) -> Past:
+            past = await open_(session)
+            await drives.sessions.stop(USER, session_id, now=True)
+            await drives.games.close()
+            monkeypatch.setattr(other.games, "_open", open_)
+            return past
+
+        monkeypatch.setattr(other.games, "_open", slowly)
+        await other.games.guess(USER, session_id, "hacker")
+        await other.games.close()
+        assert [entry.kind for entry in other.queries.log(0, session_id, 1000)][-1] == "mole.revealed"
+
+
+async def test_a_session_that_vanishes_while_it_is_looked_for_stops_nobody(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Runtime(settings).opened(recover=False) as first:
+        ids = [await first.sessions.start(USER, Order(paused=True, rounds=1)) for _ in range(2)]
+    house = Runtime(settings)
+    session = house.queries.session
+    monkeypatch.setattr(house.queries, "session", lambda one: None if one == ids[0] else session(one))
+    async with house.opened():
+        assert list(house.sessions._running) == ids[1:]
+        assert house.sessions._left == set()
+
+
+async def test_who_lost_the_race_for_a_session_may_have_it_another_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Runtime(settings).opened(recover=False) as first:
+        session_id = await first.sessions.start(USER, Order(paused=True, rounds=1))
+    wins, loses = Runtime(settings), Runtime(settings)
+    seat = loses.sessions._seat
+
+    async def slowly(conversation: Conversation) -> Orchestrator:
+        assert await wins.sessions.recover() == [session_id]
+        return await seat(conversation)
+
+    monkeypatch.setattr(loses.sessions, "_seat", slowly)
+    async with loses.opened(recover=False):
+        async with wins.opened(recover=False):
+            assert await loses.sessions.recover() == []
+        monkeypatch.setattr(loses.sessions, "_seat", seat)
+        assert await loses.sessions.recover() == [session_id]
+
+
+async def test_a_process_says_that_it_lives_while_it_brings_sessions_back(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "BEAT_SECONDS", 0.02)
+    async with Runtime(settings).opened(recover=False) as first:
+        await first.sessions.start(USER, Order(paused=True, rounds=1))
+    house = Runtime(settings)
+    beats: list[int] = []
+    beat, seat = house.sessions._beat, house.sessions._seat
+
+    async def counted() -> None:
+        beats.append(1)
+        await beat()
+
+    async def slowly(conversation: Conversation) -> Orchestrator:
+        await asyncio.sleep(0.5)
+        return await seat(conversation)
+
+    monkeypatch.setattr(house.sessions, "_beat", counted)
+    monkeypatch.setattr(house.sessions, "_seat", slowly)
+    async with house.opened():
+        assert len(beats) > 3

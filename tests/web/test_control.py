@@ -86,7 +86,7 @@ def test_a_session_is_steered(browser: TestClient) -> None:
             "/api/sessions",
             {"arm": "none", "strategy": "false_info"},
             422,
-            "a strategy is a mole's, and arm none has none",
+            "a strategy is a mole's, and a game of arm none has no mole",
         ),
         (
             "/api/sessions",

@@ -51,6 +51,7 @@ export function play() {
 export function night() {
   halt();
   seek(log.findIndex((event) => event.kind === "outcome.step") + 1);
+  requestAnimationFrame(() => $("bank-panel").scrollIntoView({ block: "center" }));
   tick();
 }
 
