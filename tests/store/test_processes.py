@@ -202,14 +202,22 @@ async def test_who_lost_a_paused_session_takes_it_again_when_the_other_one_is_go
         assert kinds[-1] == "session.completed"
 
 
-async def test_a_session_that_ends_while_it_is_taken_over_stays_ended(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@asynccontextmanager
+async def held_for_dead(settings: Settings) -> AsyncGenerator[tuple[Runtime, Runtime, str]]:
+    """A house on another machine that was silent for too long, though it lives, one that may take it over, and the
+    paused session that it drives."""
     far, near = Runtime(settings), Runtime(settings)
     far.sessions._house.processes._place = ELSEWHERE
     async with far.opened(recover=False), near.opened(recover=False):
         session_id = await far.sessions.start(USER, Order(paused=True, rounds=1))
         grow_old(near.engine, far.sessions._house.processes.number, DEAD_SECONDS + 1)
+        yield far, near, session_id
+
+
+async def test_a_session_that_ends_while_it_is_taken_over_stays_ended(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_for_dead(settings) as (far, near, session_id):
         seat = near.sessions._seat
 
         async def slowly(conversation: Conversation) -> Orchestrator:
@@ -225,11 +233,7 @@ async def test_a_session_that_ends_while_it_is_taken_over_stays_ended(
 async def test_a_session_that_goes_on_while_it_is_taken_over_is_left_alone(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    far, near = Runtime(settings), Runtime(settings)
-    far.sessions._house.processes._place = ELSEWHERE
-    async with far.opened(recover=False), near.opened(recover=False):
-        session_id = await far.sessions.start(USER, Order(paused=True, rounds=1))
-        grow_old(near.engine, far.sessions._house.processes.number, DEAD_SECONDS + 1)
+    async with held_for_dead(settings) as (far, near, session_id):
         seat = near.sessions._seat
 
         async def slowly(conversation: Conversation) -> Orchestrator:
