@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from heist.agents import mole
@@ -77,7 +78,8 @@ class Games:
             await self._bus.publish(made)
             conversation.apply(made)
             if conversation.over:
-                await self._end(past, conversation, principal.name)
+                with suppress(Conflict):  # another process has seen the guess, and tells the end
+                    await self._end(past, conversation, principal.name)
             else:  # unless another process has just ended it
                 self._later.begin(self._end_if_guessed(session_id))
 

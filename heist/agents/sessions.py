@@ -492,10 +492,13 @@ class Sessions:
 
     async def _let_go(self) -> None:
         """Sessions that another process has taken over, since it held this one for dead, are its own now."""
-        for session_id in list(self._running):
+        for session_id, orchestrator in list(self._running.items()):
             row = await asyncio.to_thread(self._house.queries.session, session_id)
-            if row is not None and row.process != self._house.processes.number and session_id in self._tasks:
-                self._tasks[session_id].cancel()
+            task = self._tasks.get(session_id)
+            if row is not None and row.process != self._house.processes.number and task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+                self._drop(session_id, orchestrator)
 
     async def _driven(self, row: SessionRow) -> str | None:
         """Where the process lives that drives a session, if it is not this one; None when the session is abandoned. One

@@ -270,6 +270,24 @@ async def test_of_two_processes_one_tells_the_game(settings: Settings, accused: 
             assert kinds[-1] == "mole.revealed"
 
 
+async def test_a_guess_counts_whose_end_another_process_tells(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Runtime(settings).opened() as one, Runtime(settings).opened() as other:
+        session_id = await one.sessions.start(USER, Order(rounds=1))
+        await one.sessions.finished(session_id)
+        end = one.games._end
+
+        async def late(past: Past, conversation: Conversation, by: str) -> None:
+            await other.games.recover()
+            await end(past, conversation, by)
+
+        monkeypatch.setattr(one.games, "_end", late)
+        await one.games.guess(USER, session_id, "hacker")
+        kinds = [entry.kind for entry in one.queries.log(0, session_id, 1000)]
+        assert kinds.count("guess.made") == kinds.count("outcome.decided") == kinds.count("mole.revealed") == 1
+
+
 async def test_a_guess_that_meets_the_end_in_another_process_is_answered(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
