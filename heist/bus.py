@@ -51,7 +51,9 @@ class Bus:
         and has the time of what was posted before it, so that no clock is read for it."""
         body = body_of(event)
         if event.sealed:
-            return self._keeper.keep(event, self._at, body)
+            sealed = self._keeper.keep(event, self._at, body)
+            sealed.add_done_callback(_heed)
+            return sealed
         at = self._at = stamp(self._clock.now())
         kept = self._keeper.keep(event, at, body) if event.durable else None
         self._untold.append(_Posted(at, event, body, taken, kept))
@@ -93,3 +95,9 @@ class Bus:
                         watcher(recorded)
         finally:
             self._telling = False
+
+
+def _heed(kept: asyncio.Future[int]) -> None:
+    """Nobody need ask what came of it: whoever posted it may have broken off."""
+    if not kept.cancelled():
+        kept.exception()
