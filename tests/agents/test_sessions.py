@@ -275,7 +275,7 @@ async def opened(settings: Settings, **changed: object) -> AsyncGenerator[Runtim
 async def test_a_broken_model_server_never_kills_a_session_nor_speaks(
     settings: Settings, fake_model: FakeModel, fault: str
 ) -> None:
-    async with opened(settings, llm=fake_model.url, llm_first_seconds=0.05) as runtime:
+    async with opened(settings, llm=fake_model.url, llm_first_seconds=0.25) as runtime:
         inner = await endpoint(runtime)
         inner.warm, inner.name = True, fault
         session_id = await runtime.sessions.start(USER, Order(rounds=1))
